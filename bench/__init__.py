@@ -1,0 +1,1 @@
+"""What it costs: ratios against a peer or a limit within one run, medians of three."""

@@ -1,0 +1,1 @@
+"""What the asyncio pool costs, against no queue at all and against taskiq."""

@@ -1,0 +1,123 @@
+"""Asking the deployment, and showing what it answers to people or to programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nightshift.errors import BadSchedule, BadSetting, NightshiftError, StoreUnreachable, UnsafeStore
+from nightshift.phrases import stamp
+
+if TYPE_CHECKING:  # a third of a second, for commands that ask nothing
+    from redis.asyncio import Redis
+
+    from nightshift.runs.ledger import Ledger
+    from nightshift.switches import Switches
+
+#: What exit codes mean.
+NO, WRONG_USE, STORE_AWAY = 1, 2, 3
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a command may ask."""
+
+    ledger: Ledger
+    switches: Switches
+    broker: Redis
+
+
+def ask[T](question: Callable[[Deployment], Awaitable[T]]) -> T:
+    """Put the question to the deployment that the settings name; it answers within seconds or not at all."""
+    from nightshift import bootstrap
+    from nightshift.runs.ledger import Ledger
+    from nightshift.store import new_client
+    from nightshift.switches import Switches
+
+    async def asked() -> T:
+        settings, keys = bootstrap.settings(), bootstrap.keys()
+        quick = partial(new_client, retries=1, timeout=5)
+        async with quick(bootstrap.state_url()) as redis, quick(bootstrap.plain_broker_url()) as broker:
+            return await question(Deployment(Ledger(redis, keys), Switches(redis, keys, settings), broker))
+
+    return run(asked())
+
+
+def run[T](work: Coroutine[Any, Any, T]) -> T:
+    """Do it, and put a Redis error in our own words."""
+    from redis.exceptions import RedisError
+
+    from nightshift.store import translated
+
+    try:
+        return asyncio.run(work)
+    except RedisError as error:
+        raise translated(error) from error
+
+
+def exit_code(error: NightshiftError) -> int:
+    if isinstance(error, StoreUnreachable):
+        return STORE_AWAY
+    return WRONG_USE if isinstance(error, BadSetting | BadSchedule | UnsafeStore) else NO
+
+
+def explain(error: NightshiftError) -> str:
+    """What went wrong and what to do about it."""
+    if not isinstance(error, StoreUnreachable):
+        return str(error)
+    from nightshift import bootstrap
+
+    embedded = bootstrap.settings().embedded
+    remedy = "start it with `nightshift up`" if embedded else "check NIGHTSHIFT_STATE_URL and the server"
+    return f"{str(error).rstrip('.')}; {remedy}"
+
+
+def note(text: str) -> None:
+    """Tell the person something that is no part of the answer."""
+    typer.echo(text, err=True)
+
+
+# Answers
+
+
+def show_json(answer: Any, *, lines: bool = False) -> None:
+    """Print the answer for programs; ``lines`` puts one of many on a line of its own."""
+    typer.echo(json.dumps(answer, default=_plain, ensure_ascii=False, indent=None if lines else 2))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, datetime):
+        return stamp(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below their headings; what is not a terminal gets whole lines."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 400, highlight=False, markup=False).print(table)
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print names and values, the names aligned."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {value}".rstrip())

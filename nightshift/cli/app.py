@@ -1,0 +1,75 @@
+"""Every command, and what its exit code means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import nightshift
+from nightshift.cli.answers import exit_code, explain, note
+from nightshift.cli.dead import dead
+from nightshift.cli.health import doctor, status
+from nightshift.cli.jobs import jobs
+from nightshift.cli.processes import beat, sim_llm, up, worker
+from nightshift.cli.runs import runs, why
+from nightshift.cli.switches import switches
+from nightshift.errors import NightshiftError
+
+EXIT_CODES = """
+Exit codes: 0 fine; 1 the answer is no, or what was asked for is not there or not possible; 2 wrong use
+or wrong settings; 3 the state store cannot be reached; 130 interrupted.
+"""
+
+
+class Commands(TyperGroup):
+    """Answers what goes wrong in a few words and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NightshiftError as error:
+            if ctx.params["debug"]:
+                raise
+            note(f"Error: {explain(error)}")
+            raise typer.Exit(exit_code(error)) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nightshift {nightshift.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Everything an always-on LLM agent does while nobody is talking to it."""
+
+
+app.command()(up)
+app.command()(status)
+app.command()(doctor)
+app.add_typer(jobs, name="jobs")
+app.add_typer(runs, name="runs")
+app.command()(why)
+app.add_typer(dead, name="dead")
+app.add_typer(switches, name="switches")
+app.command()(worker)
+app.command()(beat)
+app.command()(sim_llm)

@@ -1,0 +1,118 @@
+"""Starting processes: ``up``, ``worker``, ``beat`` and ``sim-llm``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nightshift.cli.words import duration
+from nightshift.errors import BadSetting
+
+if TYPE_CHECKING:
+    from nightshift.llm.simulated import FaultRule, SimulatedModel
+    from nightshift.settings import Settings
+
+
+def up(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only say what goes wrong.")] = False,
+) -> None:
+    """
+    Run the whole deployment on this machine until Ctrl-C.
+
+    Redis is started unless NIGHTSHIFT_STATE_URL names one, and a simulated model unless
+    NIGHTSHIFT_MODEL__URL does. Exits 0 once everything has stopped; a second Ctrl-C kills, and exits 130.
+    """
+    from nightshift.cli.up import run_small_profile
+
+    raise typer.Exit(run_small_profile(quiet=quiet))
+
+
+def worker(
+    role: Annotated[str, typer.Option(help="What it works on; see workers/roles.py.")] = "all",
+    name: Annotated[str | None, typer.Option(help="Its name before the @; the role by default.")] = None,
+) -> None:
+    """Become a Celery worker for one role: its queues, its concurrency."""
+    _become("worker", "--role", role, "--name", name or role)
+
+
+def beat() -> None:
+    """Become the beat: it leads when it gets the lease, and stands by until then."""
+    _become("beat")
+
+
+def _become(*what: str) -> None:
+    from nightshift import bootstrap
+
+    settings = bootstrap.settings()
+    os.environ.update(environment(settings))
+    os.chdir(checkout())
+    os.execv(sys.executable, start_command(*what))  # noqa: S606  no shell is wanted
+
+
+def start_command(*what: str) -> list[str]:
+    """How to start a process that runs Celery, from the checkout."""
+    return [sys.executable, "-m", "workers.start", *what]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What makes a process in another folder read the settings that were read here."""
+    env = {"NIGHTSHIFT_HOME": str(settings.home)}
+    if settings.settings_file:
+        env["NIGHTSHIFT_SETTINGS_FILE"] = str(settings.settings_file)
+    return env
+
+
+def checkout() -> Path:
+    """The folder that holds the table, the tasks and the workers."""
+    from nightshift.settings import CHECKOUT
+
+    for folder in (CHECKOUT, Path.cwd()):
+        if (folder / "workers" / "start.py").exists():
+            return folder
+    raise BadSetting(
+        f"neither {CHECKOUT} nor {Path.cwd()} holds workers/ and beat_schedule.py; run this in a checkout"
+    )
+
+
+def sim_llm(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 0,
+    latency: Annotated[
+        timedelta,
+        typer.Option(parser=duration, metavar="DURATION", help="How long every answer takes."),
+    ] = "0s",  # type: ignore[assignment]  # typer parses it
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong: '429; retry-after=7', or a rule as JSON. May be given again."),
+    ] = None,
+    api_key: Annotated[str | None, typer.Option(help="The key callers must show.")] = None,
+    seed: Annotated[int, typer.Option(help="Other seeds give other answers.")] = 0,
+) -> None:
+    """Serve a simulated model: it speaks OpenAI's protocol, costs nothing, and nothing it says is real."""
+    from nightshift.llm.simulated import SimulatedModelOptions, serve
+
+    options = SimulatedModelOptions(
+        port=port, latency=latency, faults=tuple(map(_fault, fault or ())), api_key=api_key, seed=seed
+    )
+    asyncio.run(serve(options, ready=_say_where))
+
+
+def _fault(text: str) -> FaultRule:
+    from nightshift.llm.simulated import Fault, FaultRule
+
+    if not text.lstrip().startswith("{"):
+        return FaultRule(Fault.parse(text))
+    try:
+        return FaultRule.from_json(json.loads(text))
+    except ValueError as error:
+        raise BadSetting(f"--fault {text!r} is not valid JSON: {error}") from error
+
+
+def _say_where(model: SimulatedModel) -> None:
+    typer.echo(f"A simulated model listens at {model.url}; nothing it says is real. Ctrl-C ends it.")

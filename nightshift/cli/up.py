@@ -1,0 +1,291 @@
+"""
+The small profile: everything on this machine, in one terminal, until Ctrl-C.
+
+What listens, listens on the loopback interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+from redis.exceptions import RedisError
+
+import nightshift
+from nightshift import bootstrap, embedded
+from nightshift.cli.processes import checkout, environment, start_command
+from nightshift.cli.runs import line_of
+from nightshift.errors import NightshiftError, StoreUnreachable
+from nightshift.events import Event, follow_events
+from nightshift.overview import await_ready, leader
+from nightshift.phrases import span, stamp
+from nightshift.processes import REPORT_EVERY, leave, read_processes, report
+from nightshift.runs.ledger import Ledger
+from nightshift.runs.states import State
+from nightshift.settings import Settings
+from nightshift.store import new_client, store_now
+from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home, private_folder
+from nightshift.switches import Switches
+
+LOOPBACK = "127.0.0.1"
+KILLED = 130
+#: How long a process may take until it is of use.
+PATIENCE = timedelta(seconds=60)
+LOOK_AGAIN = timedelta(seconds=0.1)
+#: A worker lets its tasks end for 20 s, then hands back those that have not.
+WORKER_STOP = timedelta(seconds=35)
+#: Events that are worth a line.
+TOLD = ("run_settled", "run_returned", "slot_skipped")
+TROUBLE = (RedisError, NightshiftError, OSError)
+
+
+def run_small_profile(*, quiet: bool) -> int:
+    """Run it in this terminal until it is asked to stop; returns the exit code."""
+    settings = bootstrap.settings()
+    with lock_home(settings.home):
+        return asyncio.run(_SmallProfile(settings, quiet=quiet).run())
+
+
+class _SmallProfile:
+    def __init__(self, settings: Settings, *, quiet: bool) -> None:
+        self._settings = settings
+        self._quiet = quiet
+        self._store = new_client(bootstrap.state_url(), retries=1)
+        self._ledger = Ledger(self._store, bootstrap.keys())
+        self._supervisor = Supervisor((), settings.home)
+        self._details: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._starts: dict[str, float] = {}
+        self._stopping = self._killed = False
+
+    async def run(self) -> int:
+        """Start, tell what happens, and stop in reverse order; a second signal kills."""
+        living = asyncio.create_task(self._live())
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(signum, self._stop, living)
+        try:
+            await living
+        except asyncio.CancelledError:
+            self._say("Stopped. What was recorded is kept.")
+        return KILLED if self._killed else 0
+
+    def _stop(self, living: asyncio.Task[None]) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._say("Stopping, what started last first. Ctrl-C again kills.")
+            living.cancel()
+            return
+        self._killed = True
+        for status in self._supervisor.status():
+            if status.pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(status.pid, signal.SIGKILL)
+
+    async def _live(self) -> None:
+        settings = self._settings
+        try:
+            self._say(f"nightshift {nightshift.__version__}, profile {settings.profile}, in {settings.home}")
+            await clear_leftovers(settings.home)  # which may still hold the port
+            if not settings.embedded:
+                await self._check_stores()
+            self._supervisor = Supervisor(self._processes(), settings.home, on_change=self._show_change)
+            async with self._supervisor, asyncio.TaskGroup() as group:
+                for telling in (self._say_when_ready, self._report, self._tell_what_happens):
+                    group.create_task(telling())
+        finally:
+            await self._store.aclose()
+            await bootstrap.close()
+
+    # What is run
+
+    def _processes(self) -> list[Process]:
+        settings, found = self._settings, []
+        env = environment(settings)
+        if settings.embedded:
+            spec = embedded.spec_from(settings)
+            embedded.prepare(spec)
+            found.append(replace(embedded.process(spec), ready=partial(self._await_redis, spec)))
+            self._details["redis"] = f"on {LOOPBACK}:{spec.port}" if spec.port else "on a socket only"
+        if not settings.model.url:
+            port = _port_of_simulated_model(settings.home)
+            env["NIGHTSHIFT_MODEL__URL"] = f"http://{LOOPBACK}:{port}/v1"
+            found.append(_simulated_model(port))
+            self._details["sim-llm"] = (
+                f"at {env['NIGHTSHIFT_MODEL__URL']}: a simulated model, nothing it says is real"
+            )
+        celery = partial(Process, env=env, cwd=checkout())
+        beat = celery("beat", start_command("beat"), ready=partial(self._await_report, "beat"))
+        worker = celery(
+            "worker",
+            start_command("worker", "--name", "small"),
+            ready=partial(self._await_report, "worker"),
+            stop_timeout=WORKER_STOP,
+        )
+        return [*found, beat, worker]
+
+    async def _await_redis(self, spec: embedded.EmbeddedServer) -> None:
+        await embedded.wait_ready(spec, PATIENCE)
+        await self._check_stores()
+
+    async def _check_stores(self) -> None:
+        """Refuse a store that would lose what it acknowledges; warn of what else is unsafe."""
+        settings = self._settings
+        check = partial(embedded.check_store, allow_eviction=settings.allow_eviction)
+        warnings = await check(self._store, allow_no_persistence=settings.allow_no_persistence)
+        if settings.broker_url or not settings.embedded:
+            try:
+                # Messages are hints: those that a restart forgets are given again.
+                warnings += await check(bootstrap.broker(), allow_no_persistence=True, name="the broker")
+            except StoreUnreachable as error:
+                warnings.append(f"the broker does not answer: {error.__cause__}; check NIGHTSHIFT_BROKER_URL")
+        for warning in warnings:
+            self._warn(f"Warning: {warning}")
+
+    async def _await_report(self, kind: str) -> None:
+        began = await store_now(self._store)
+
+        async def has_reported() -> bool:
+            found = await read_processes(self._store, self._ledger.keys)
+            return any(each.kind == kind and each.seen >= began for each in found)
+
+        await _until(has_reported)
+
+    # What is told
+
+    async def _say_when_ready(self) -> None:
+        switches = Switches(self._store, self._ledger.keys, self._settings)
+        try:
+            overview = await await_ready(self._ledger, switches, PATIENCE)
+        except TROUBLE as error:
+            self._warn(f"Not ready: {error}")
+            return
+        for reason in overview.why:
+            self._warn(f"Not ready: {reason}")
+        if overview.ready:
+            took = span(timedelta(seconds=time.monotonic() - self._began))
+            self._say(
+                f"Ready after {took}. Look with `nightshift status`, `nightshift jobs`, `nightshift runs`; "
+                "Ctrl-C stops."
+            )
+
+    async def _report(self) -> None:
+        """Tell the store how the processes are, and the person who leads among several beats."""
+        name, keys = f"supervisor@{socket.gethostname()}:{os.getpid()}", self._ledger.keys
+        led_by = ""
+        try:
+            while True:
+                with suppress(*TROUBLE):
+                    await report(self._store, keys, name, "supervisor", self._facts())
+                    leads = leader(await read_processes(self._store, keys))
+                    if leads and leads.name != led_by:
+                        led_by = leads.name
+                        self._say(f"{led_by} leads")
+                await asyncio.sleep(REPORT_EVERY.total_seconds())
+        finally:
+            with suppress(*TROUBLE):
+                await leave(self._store, keys, name)
+
+    def _facts(self) -> dict[str, Any]:
+        children = [asdict(each) | {"since": stamp(each.since)} for each in self._supervisor.status()]
+        return {"profile": self._settings.profile, "home": str(self._settings.home), "children": children}
+
+    async def _tell_what_happens(self) -> None:
+        since = None
+        while True:
+            try:
+                since = since or await store_now(self._store)
+                async for event in follow_events(self._store, self._ledger.keys, since=since):
+                    since = event.at + timedelta(milliseconds=1)
+                    self._tell(event)
+            except TROUBLE:  # the store is away, which its own lines say
+                await asyncio.sleep(1)
+
+    def _tell(self, event: Event) -> None:
+        if event.facts.get("status") == State.FAILED:
+            self._warn(line_of(event))
+        elif event.type in TOLD:
+            self._say(line_of(event))
+
+    def _show_change(self, status: Status) -> None:
+        name = status.name
+        match status.state:
+            case "starting":
+                self._starts[name] = time.monotonic()
+            case "running":
+                took = span(timedelta(seconds=time.monotonic() - self._starts[name]))
+                again = " again" if status.restarts else ""
+                self._say(f"  {name:<8} ready{again} in {took:<6} {self._details.get(name, '')}".rstrip())
+            case "pausing" if not self._stopping:
+                log = self._settings.home / "logs" / f"{name}.log"
+                self._warn(
+                    f"  {name} ended ({status.last_exit}) and is started again, "
+                    f"restart {status.restarts}; see {log}"
+                )
+            case "stopped":
+                self._say(f"  {name:<8} stopped")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            _print(text)
+
+    def _warn(self, text: str) -> None:
+        _print(text, err=True, fg=typer.colors.YELLOW)
+
+
+def _print(text: str, **how: Any) -> None:
+    with suppress(OSError):  # the terminal may be gone, and everything is still to be stopped
+        typer.secho(text, **how)
+
+
+def _simulated_model(port: int) -> Process:
+    command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
+
+    async def is_there() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    return Process("sim-llm", command, ready=partial(_until, is_there))
+
+
+def _port_of_simulated_model(home: Path) -> int:
+    """A free port; the one it had last time if that is free, because others may have noted it down."""
+    file = private_folder(home / "run") / "sim-llm.port"
+    last = file.read_text().strip() if file.exists() else ""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, int(last) if last.isdigit() else 0))
+        except OSError:
+            probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    file.write_text(str(port))
+    return port
+
+
+async def _until(there: Callable[[], Awaitable[bool]]) -> None:
+    """Look until it is there; a store that is away meanwhile says nothing about it."""
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while True:
+                with suppress(RedisError):
+                    if await there():
+                        return
+                await asyncio.sleep(LOOK_AGAIN.total_seconds())
+    except TimeoutError:
+        raise TimeoutError(f"no sign of life for {span(PATIENCE)}") from None

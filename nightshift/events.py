@@ -1,0 +1,65 @@
+"""
+What happens, as it happens: one stream for console, audit and metrics.
+
+Every change of a run leaves its line in the script that makes it; whatever else is worth telling is
+published here. An event has a type, a source, a status and, where they apply, a duration, a line for
+people and facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from nightshift.keys import Keys
+from nightshift.runs.row import from_ms, to_ms
+
+#: Less than any client waits for an answer.
+BLOCK_MS = 2000
+PAGE = 500
+#: How many events are kept; the scripts say the same.
+KEPT = 100_000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened."""
+
+    at: datetime
+    type: str
+    facts: Mapping[str, str]
+
+
+async def publish_event(
+    redis: Redis,
+    keys: Keys,
+    type: str,
+    source: str,
+    *,
+    status: str = "ok",
+    preview: str = "",
+    duration: timedelta | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> None:
+    """Tell what happened outside a run: a past-tense name, who it happened to, and facts."""
+    row: dict[Any, Any] = {**(facts or {}), "type": type, "source": source, "status": status}
+    if preview:
+        row["preview"] = preview
+    if duration is not None:
+        row["duration_ms"] = round(duration.total_seconds() * 1000)
+    await redis.xadd(keys.events, row, maxlen=KEPT, approximate=True)
+
+
+async def follow_events(redis: Redis, keys: Keys, *, since: datetime) -> AsyncIterator[Event]:
+    """Every event from this instant on, without end."""
+    last = f"{to_ms(since)}-0"
+    while True:
+        answer: Any = await redis.xread({keys.events: last}, count=PAGE, block=BLOCK_MS)
+        for _, entries in answer:
+            for last, facts in entries:
+                kept = {name: value for name, value in facts.items() if name != "type" and value}
+                yield Event(from_ms(last.partition("-")[0]), facts["type"], kept)

@@ -1,0 +1,25 @@
+"""How big the graphs are; no model is asked and nothing is changed."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from nightshift.store import command
+
+#: One graph a count may not keep waiting for longer.
+TIMEOUT_MS = 5_000
+
+
+async def take_census(graphs: Redis) -> dict[str, int]:
+    """Count graphs, nodes and edges."""
+    names = await command(graphs, "GRAPH.LIST")
+    nodes = edges = 0
+    for name in names:
+        nodes += await _count(graphs, name, "MATCH (n) RETURN count(n)")
+        edges += await _count(graphs, name, "MATCH ()-[r]->() RETURN count(r)")
+    return {"graphs": len(names), "nodes": nodes, "edges": edges}
+
+
+async def _count(graphs: Redis, name: str, query: str) -> int:
+    answer = await command(graphs, "GRAPH.RO_QUERY", name, query, "TIMEOUT", TIMEOUT_MS)
+    return int(answer[1][0][0])

@@ -1,0 +1,1 @@
+"""Periodic jobs: a row each, on or off with a reason."""

@@ -1,0 +1,211 @@
+"""How the deployment stands: what status, console and API show at a glance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from redis.asyncio import Redis
+
+from nightshift.jobs.row import source_of
+from nightshift.jobs.table import JobStatus, read_table
+from nightshift.keys import Keys
+from nightshift.processes import Process, read_processes
+from nightshift.queues import QUEUE_NAMES
+from nightshift.runs.ledger import Ledger
+from nightshift.runs.row import from_ms
+from nightshift.runs.search import LOOK_THROUGH
+from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.store import AWAY, store_now, text_hash, text_list
+from nightshift.switches import Switches
+
+#: A holder of the pulse looks again just when its shift lapses, and may come a little late.
+PULSE_SLACK = timedelta(seconds=2)
+LOOK_AGAIN = timedelta(seconds=0.2)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Who hands out what is due."""
+
+    holder: str
+    until: datetime | None
+    held: bool
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that says whether the deployment works, at one moment."""
+
+    ready: bool
+    #: What is missing, in words; empty when ready.
+    why: Sequence[str]
+    #: By the store's clock, as is everything below.
+    at: datetime
+    processes: Sequence[Process]
+    pulse: Pulse
+    #: Runs that have not ended, by state; the soonest 10,000 are looked at.
+    open: Mapping[str, int]
+    #: Runs that are kept: all that are open, and how the others ended.
+    counts: Mapping[str, int]
+    #: Runs that ended since midnight UTC, by how, and what they cost in micro-USD.
+    today: Mapping[str, int]
+    switches: Mapping[str, bool]
+    #: Paused jobs, and by whom.
+    paused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The run of a job that is open, or else the one that ended last."""
+
+    run: str
+    state: State
+    ended: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One job: whether it is on, what it did last and does next."""
+
+    name: str
+    on: bool
+    why: str
+    queue: str
+    cadence: str
+    last: LastRun | None
+    next: datetime | None
+    #: In micro-USD, since midnight UTC.
+    cost_today: int
+
+
+async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
+    """See whether everything is there that hands work out and carries it out."""
+    redis, keys = ledger.redis, ledger.keys
+    processes = await read_processes(redis, keys)
+    pulse = await read_pulse(redis, keys)
+    board = await switches.read()
+    now = await store_now(redis)
+    tally = await ledger.tally(now.date())
+    today = dict.fromkeys((*map(str, ENDED), "cost"), 0)
+    for (_, kind), number in tally.items():
+        if kind in today:
+            today[kind] += number
+    why = _missing(processes, pulse)
+    return Overview(
+        ready=not why,
+        why=why,
+        at=now,
+        processes=processes,
+        pulse=pulse,
+        open=await _open_by_state(ledger),
+        counts=await ledger.counts(),
+        today=today,
+        switches=board.on,
+        paused=board.paused,
+    )
+
+
+async def await_ready(ledger: Ledger, switches: Switches, patience: timedelta) -> Overview:
+    """Look until the deployment is ready or patience ends; the last look tells which."""
+    give_up = asyncio.get_running_loop().time() + patience.total_seconds()
+    while True:
+        late = asyncio.get_running_loop().time() >= give_up
+        try:
+            overview = await read_overview(ledger, switches)
+        except AWAY:
+            if late:
+                raise
+        else:
+            if overview.ready or late:
+                return overview
+        await asyncio.sleep(LOOK_AGAIN.total_seconds())
+
+
+async def read_pulse(redis: Redis, keys: Keys) -> Pulse:
+    lane = await text_hash(redis, keys.shift)
+    if not lane.get("until"):
+        return Pulse("", None, held=False)
+    until = from_ms(lane["until"])
+    return Pulse(lane["holder"], until, held=until + PULSE_SLACK > await store_now(redis))
+
+
+def consumers(processes: Sequence[Process], queue: str) -> list[Process]:
+    """The live workers that take messages from this queue."""
+    return [each for each in processes if each.alive and queue in each.facts.get("queues", ())]
+
+
+def leader(processes: Sequence[Process]) -> Process | None:
+    """The beat that holds the lease."""
+    return next((each for each in processes if each.alive and each.facts.get("leads")), None)
+
+
+def _missing(processes: Sequence[Process], pulse: Pulse) -> list[str]:
+    missing = []
+    if leader(processes) is None:
+        standing_by = [each.name for each in processes if each.alive and each.kind == "beat"]
+        missing.append(
+            f"no beat leads yet; {', '.join(standing_by)} will once the lease is free"
+            if standing_by
+            else "no beat is there, so nothing periodic is recorded; `nightshift beat` starts one"
+        )
+    if idle := sorted(queue for queue in QUEUE_NAMES if not consumers(processes, queue)):
+        missing.append(f"no live worker consumes {', '.join(idle)}; `nightshift worker` starts one")
+    if not pulse.held:
+        missing.append(
+            "nobody holds the pulse, so no run is handed out; "
+            "a worker of the queue control takes it up when beat next asks, every 10 s"
+        )
+    return missing
+
+
+async def _open_by_state(ledger: Ledger) -> dict[str, int]:
+    soonest = await text_list(ledger.redis.zrange(ledger.keys.open, 0, LOOK_THROUGH - 1))
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for run in soonest:
+        pipeline.hget(ledger.keys.run(run), "state")
+    found = Counter(await pipeline.execute())
+    return {str(state): found[state] for state in OPEN}
+
+
+# Jobs
+
+
+async def read_jobs(ledger: Ledger) -> list[JobView]:
+    """Every job of the table that beat stored, by name."""
+    tally = await ledger.tally((await store_now(ledger.redis)).date())
+    return [
+        JobView(
+            name=job.name,
+            on=job.on,
+            why=job.why,
+            queue=job.queue,
+            cadence=job.cadence,
+            last=await _last_run(ledger, job),
+            next=await next_slot(ledger, job.name),
+            cost_today=tally.get((source_of(job.name), "cost"), 0),
+        )
+        for job in await read_table(ledger.redis, ledger.keys)
+    ]
+
+
+async def _last_run(ledger: Ledger, job: JobStatus) -> LastRun | None:
+    in_lane = (await text_hash(ledger.redis, ledger.keys.lane(source_of(job.name)))).get("holder")
+    now_open = await ledger.find(in_lane) if in_lane else None
+    if now_open and not now_open.state.ended:
+        return LastRun(now_open.id, now_open.state, None, now_open.reason)
+    row = await text_hash(ledger.redis, ledger.keys.schedule(source_of(job.name)))
+    if "last_run" not in row:
+        return None
+    return LastRun(row["last_run"], State(row["last_state"]), from_ms(row["last_ended"]), row["last_reason"])
+
+
+async def next_slot(ledger: Ledger, job: str) -> datetime | None:
+    """The slot beat has announced for this job; none while it is off."""
+    prefix = ledger.keys.beat_prefix
+    score = await ledger.redis.zscore(f"{prefix}:schedule", f"{prefix}{job}")
+    return None if score is None else datetime.fromtimestamp(float(score), UTC)

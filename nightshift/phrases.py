@@ -1,0 +1,52 @@
+"""Durations, instants and money in a few plain words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MILLION = 1_000_000
+#: Two units say enough.
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def span(duration: timedelta) -> str:
+    """Say how long: ``5 ms``, ``0.4 s``, ``2 min 5 s``, ``3 d``."""
+    seconds = abs(duration.total_seconds())
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    words, left = [], round(seconds)
+    for name, size in UNITS:
+        if number := left // size:
+            words.append(f"{number} {name}")
+        left %= size
+        if words and (not number or len(words) == 2):
+            break
+    return " ".join(words)
+
+
+def when(instant: datetime, now: datetime) -> str:
+    """Say how far from now: ``in 4 min``, ``3 s ago``."""
+    return f"in {span(instant - now)}" if instant > now else f"{span(now - instant)} ago"
+
+
+def clock(instant: datetime) -> str:
+    """Say when, to the second."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def stamp(instant: datetime) -> str:
+    """The instant for machines, in the form that run ids use."""
+    text = instant.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return text.removesuffix(".000") + "Z"
+
+
+def times(number: int) -> str:
+    """Say how often."""
+    return "once" if number == 1 else f"{number} times"
+
+
+def money(micro_usd: int) -> str:
+    """Say how much."""
+    return f"${micro_usd / MILLION:.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,81 @@
+"""Signs of life: every process of the deployment says now and then that it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from nightshift.keys import Keys
+from nightshift.runs.row import from_ms
+from nightshift.store import text_hash, text_list
+
+REPORT_EVERY = timedelta(seconds=5)
+#: Who has not been heard of for this long counts as gone.
+GONE_AFTER = timedelta(seconds=15)
+#: And is forgotten after this.
+FORGET_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process, as it last reported itself."""
+
+    name: str
+    kind: str
+    pid: int
+    host: str
+    seen: datetime
+    alive: bool
+    facts: Mapping[str, Any]
+
+
+async def report(redis: Redis, keys: Keys, name: str, kind: str, facts: Mapping[str, Any]) -> None:
+    """Say that this process is there, and what it is doing."""
+    seconds, micros = await redis.time()
+    row: dict[Any, Any] = {"kind": kind, "pid": os.getpid(), "host": socket.gethostname()}
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.hset(keys.process(name), mapping=row | {"facts": json.dumps(facts)})
+    pipeline.expire(keys.process(name), FORGET_AFTER)
+    pipeline.zadd(keys.processes, {name: seconds * 1000 + micros // 1000})
+    await pipeline.execute()
+
+
+async def leave(redis: Redis, keys: Keys, name: str) -> None:
+    """Say goodbye, so that nobody waits for a sign of life."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.zrem(keys.processes, name)
+    pipeline.delete(keys.process(name))
+    await pipeline.execute()
+
+
+async def read_processes(redis: Redis, keys: Keys) -> list[Process]:
+    """Everybody who reported within the last hour, by name."""
+    seconds, micros = await redis.time()
+    now = datetime.fromtimestamp(seconds + micros / 1e6, UTC)
+    await redis.zremrangebyscore(keys.processes, "-inf", (seconds - FORGET_AFTER.total_seconds()) * 1000)
+    found = []
+    for name in await text_list(redis.zrange(keys.processes, 0, -1)):
+        row = await text_hash(redis, keys.process(name))
+        score = await redis.zscore(keys.processes, name)
+        if not row or score is None:
+            continue
+        seen = from_ms(float(score))
+        found.append(
+            Process(
+                name,
+                row["kind"],
+                int(row["pid"]),
+                row["host"],
+                seen,
+                now - seen <= GONE_AFTER,
+                json.loads(row["facts"]),
+            )
+        )
+    return sorted(found, key=lambda process: process.name)

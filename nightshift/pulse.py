@@ -1,0 +1,172 @@
+"""
+The pulse: one loop that hands out what is due, asleep in between.
+
+Whoever holds the shift looks, records what schedules have come due, publishes a hint for each waiting
+run, and sleeps until the next thing is due or a nearer one pokes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import structlog
+from redis.exceptions import RedisError
+
+from nightshift.errors import NightshiftError
+from nightshift.queues import MODEL_QUEUES
+from nightshift.runs.ledger import Hint, Ledger, Look
+from nightshift.schedules.recording import record_due
+from nightshift.switches import Switches
+
+log = structlog.get_logger("nightshift.pulse")
+
+Publish = Callable[[Sequence[Hint]], Awaitable[None]]
+LongQueues = Callable[[], Awaitable[Mapping[str, timedelta]]]
+
+#: Who finds the shift taken stands by this long; then the next trigger does.
+STANDBY = timedelta(seconds=9)
+#: The poke that says that the shift is free.
+FREE = "free"
+#: Closed queues are looked at again this often.
+CLOSED = timedelta(seconds=30)
+#: What the pulse hands out in one look.
+BATCH = 500
+#: Switches and queue lengths are asked for at most this often.
+GATES_AGE = timedelta(seconds=1)
+
+
+async def keep_pulse(
+    ledger: Ledger,
+    switches: Switches,
+    *,
+    holder: str,
+    publish: Publish,
+    long_queues: LongQueues,
+    leaving: asyncio.Event,
+) -> None:
+    """
+    Hand out what is due for as long as the shift is ours; return when somebody else has it.
+
+    Who finds the shift taken stands by until the next trigger comes, so that a dead holder is
+    followed as soon as its shift lapses.
+    """
+    gates = _Gates(switches, long_queues)
+    stand_by_until = datetime.now(UTC) + STANDBY
+    on_shift = False
+    try:
+        async with _Waker(ledger, leaving) as waker:
+            while not leaving.is_set():
+                look = await ledger.look(holder, limit=BATCH, held=await gates.held())
+                gates.busy = bool(look.hints)
+                if look.on_shift:
+                    on_shift = True
+                    if not await _hand_out(ledger, look, publish):
+                        await waker.until_poked(look.until - look.now)
+                elif on_shift or datetime.now(UTC) >= stand_by_until:
+                    return
+                else:
+                    await waker.until_free(min(look.until, stand_by_until) - datetime.now(UTC))
+    finally:
+        with suppress(NightshiftError, RedisError):
+            await asyncio.shield(ledger.leave_shift(holder))
+
+
+async def _hand_out(ledger: Ledger, look: Look, publish: Publish) -> bool:
+    """Record and publish what the look found; true if there was anything."""
+    if look.due:
+        await record_due(ledger, look.due, now=look.now)
+    if look.hints:
+        try:
+            await publish(look.hints)
+        except Exception as error:
+            # The runs stay open and are hinted again; the broker may be back by then.
+            log.warning(
+                "hints_not_published", count=len(look.hints), error=f"{type(error).__name__}: {error}"
+            )
+    return bool(look.due or look.hints)
+
+
+class _Gates:
+    """Which queues get no hints now."""
+
+    def __init__(self, switches: Switches, long_queues: LongQueues) -> None:
+        self._switches = switches
+        self._long_queues = long_queues
+        self._held: dict[str, timedelta] = {}
+        self._read_at = datetime.min.replace(tzinfo=UTC)
+        #: Whether there is anything to publish; otherwise nobody asks how long the queues are.
+        self.busy = True
+
+    async def held(self) -> Mapping[str, timedelta]:
+        now = datetime.now(UTC)
+        if now - self._read_at >= GATES_AGE:
+            board = await self._switches.read()
+            self._held = {}
+            if self.busy:
+                try:
+                    self._held.update(await self._long_queues())
+                except Exception as error:  # the broker is away, in whatever way; the store is not
+                    log.warning("queues_not_measured", error=f"{type(error).__name__}: {error}")
+            if not board.is_on("chat_llm_enabled"):
+                self._held.update(dict.fromkeys(MODEL_QUEUES, CLOSED))
+            self._read_at = now
+        return self._held
+
+
+class _Waker:
+    """A sleep that ends early when something nearer is recorded, the shift comes free, or we shall leave."""
+
+    def __init__(self, ledger: Ledger, leaving: asyncio.Event) -> None:
+        self._ledger = ledger
+        self._leaving = leaving
+        self._poked, self._freed = asyncio.Event(), asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._pubsub = self._ledger.redis.pubsub(ignore_subscribe_messages=True)
+        await self._pubsub.subscribe(self._ledger.keys.poke)
+        self._watching = [asyncio.create_task(self._listen()), asyncio.create_task(self._leave())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._watching:
+            task.cancel()
+        await asyncio.wait(self._watching)
+        closing: Any = self._pubsub
+        await closing.aclose()
+
+    async def until_poked(self, at_most: timedelta) -> None:
+        await self._sleep(self._poked, at_most)
+
+    async def until_free(self, at_most: timedelta) -> None:
+        await self._sleep(self._freed, at_most)
+
+    async def _sleep(self, event: asyncio.Event, at_most: timedelta) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(at_most.total_seconds(), 0)):
+                await event.wait()
+        event.clear()
+        if self._watching[0].done():
+            self._watching[0].result()
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                message: Any = await self._pubsub.get_message(timeout=None)
+                if message:
+                    self._poked.set()
+                if message and message["data"] == FREE:
+                    self._freed.set()
+        finally:
+            self._wake()
+
+    async def _leave(self) -> None:
+        await self._leaving.wait()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._poked.set()
+        self._freed.set()

@@ -1,0 +1,226 @@
+"""Why a run waits, or ended as it did; what became of a job's slot. Answered from rows alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from nightshift.jobs.row import source_of
+from nightshift.jobs.table import JobStatus, read_job
+from nightshift.overview import consumers, next_slot, read_pulse
+from nightshift.phrases import clock, money, span, times, when
+from nightshift.processes import Process, read_processes
+from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES
+from nightshift.runs.ledger import Ledger, Skip
+from nightshift.runs.row import RunRow, from_ms, run_id
+from nightshift.runs.states import State
+from nightshift.store import store_now, text_hash
+from nightshift.switches import Switches
+from nightshift.time.cadence import Cadence, cadence_from
+
+UNTIL = "until "
+
+
+@dataclass(frozen=True)
+class Why:
+    """The answer, the main reason first."""
+
+    subject: str
+    says: Sequence[str]
+    #: The run the answer is about, if there is one, and where it stands.
+    run: str | None = None
+    state: State | None = None
+    #: Of a job: the slot the answer is about, and the one announced next.
+    slot: datetime | None = None
+    next: datetime | None = None
+
+
+# Runs
+
+
+async def why_run(ledger: Ledger, switches: Switches, broker: Redis, run: str) -> Why:
+    """Say why this run is where it is."""
+    row = await ledger.get(run)
+    now = await store_now(ledger.redis)
+    processes = await read_processes(ledger.redis, ledger.keys)
+    if row.state is State.WAITING:
+        says = await _why_it_waits(ledger, switches, broker, row, processes, now)
+    elif row.state is State.RUNNING:
+        says = _who_carries_it_out(row, processes, now)
+    else:
+        says = [_how_it_ended(row, now)]
+    return Why(row.id, says, run=row.id, state=row.state)
+
+
+async def _why_it_waits(
+    ledger: Ledger,
+    switches: Switches,
+    broker: Redis,
+    row: RunRow,
+    processes: Sequence[Process],
+    now: datetime,
+) -> list[str]:
+    says = []
+    if row.ready > now:
+        says.append(f"It is not to start before {clock(row.ready)}, {when(row.ready, now)}.")
+    if row.reason:
+        says.append(f"It went back to waiting: {row.reason}.")
+    if row.queue in MODEL_QUEUES and not (await switches.read()).is_on("chat_llm_enabled"):
+        says.append(
+            f"Its queue {row.queue} is closed: the switch chat_llm_enabled is off; "
+            "`nightshift switches set chat_llm_enabled on` opens it."
+        )
+    workers = consumers(processes, row.queue)
+    if not workers:
+        says.append(f"No live worker consumes its queue {row.queue}; `nightshift worker` starts one.")
+    elif all(_is_full(worker) for worker in workers):
+        says.append(f"Every worker of its queue {row.queue} is full: {_names(workers)}.")
+    if not (await read_pulse(ledger.redis, ledger.keys)).held:
+        says.append("Nobody holds the pulse, so no worker is told of it.")
+    says += await _lane(ledger, row)
+    says += await _backlog(broker, row.queue)
+    if not says or row.ready <= now:
+        says.append(_hints(row, await ledger.redis.zscore(ledger.keys.open, row.id), now))
+    return says
+
+
+async def _lane(ledger: Ledger, row: RunRow) -> list[str]:
+    holder = (await text_hash(ledger.redis, ledger.keys.lane(row.lane))).get("holder") if row.lane else None
+    if holder is None or holder == row.id:
+        return []
+    other = await ledger.find(holder)
+    if other is None or other.state is not State.RUNNING:
+        return []
+    return [f"{holder} is being carried out, and runs of {row.lane} go one after the other."]
+
+
+async def _backlog(broker: Redis, queue: str) -> list[str]:
+    try:
+        ahead = await _length(broker, BROKER_PREFIX + queue)
+    except (RedisError, OSError) as error:
+        return [f"The broker does not answer, so no worker can be told: {error}."]
+    return [f"{ahead} messages wait for a worker in the queue {queue}."] if ahead else []
+
+
+async def _length(broker: Redis, key: str) -> int:
+    waiting: int = await broker.llen(key)
+    return waiting
+
+
+def _hints(row: RunRow, look: object, now: datetime) -> str:
+    hints = [line.at for line in row.story if line.what == "hinted"]
+    if not hints or not int(row.raw.get("hints", 0)):
+        return "The pulse has not handed it out yet; it does so within moments of its time."
+    again = f", and is again {when(from_ms(str(look)), now)}" if look is not None else ""
+    return f"It was handed out {times(int(row.raw['hints']))}, last {when(hints[-1], now)}{again}."
+
+
+def _who_carries_it_out(row: RunRow, processes: Sequence[Process], now: datetime) -> list[str]:
+    since = f" since {clock(row.started)}, for {span(now - row.started)}" if row.started else ""
+    says = [f"{row.worker} carries it out{since}; attempt {row.attempts + 1}."]
+    if "cancel" in row.raw:
+        says.append("It was cancelled; its worker stops when it next renews its claim.")
+    if row.lease and row.lease <= now:
+        says.append(f"Its claim lapsed {when(row.lease, now)}; the pulse gives it to somebody else.")
+    if not any(each.name == row.worker and each.alive for each in processes):
+        until = f" after {clock(row.lease)}" if row.lease else ""
+        says.append(f"{row.worker} gives no sign of life; somebody else takes it over{until}.")
+    return says
+
+
+def _how_it_ended(row: RunRow, now: datetime) -> str:
+    assert row.ended is not None  # noqa: S101  an ended run has an end
+    took = f" in {span(row.ended - row.started)}" if row.started and row.worker else ""
+    by = f" by {row.worker}" if row.worker else ""
+    reason = f": {row.reason}" if row.reason else ""
+    spent = f", for {money(row.cost)}" if row.cost else ""
+    remedy = f"; `nightshift runs requeue {row.id}` lets it try again" if row.state is State.FAILED else ""
+    at = f"since {clock(row.ended)}, {when(row.ended, now)}"
+    return f"It is {row.state} {at}{by}{took}{spent}{reason}{remedy}."
+
+
+def _is_full(worker: Process) -> bool:
+    pool = worker.facts.get("pool", {})
+    return bool(pool.get("limit")) and pool.get("running", 0) >= pool["limit"]
+
+
+def _names(workers: Sequence[Process]) -> str:
+    return ", ".join(each.name for each in workers)
+
+
+# Jobs
+
+
+async def why_job(ledger: Ledger, name: str, *, at: datetime | None = None) -> Why:
+    """Say whether this job is on, and what became of its slot at this instant; by default, the last one."""
+    job = await read_job(ledger.redis, ledger.keys, name)
+    now = await store_now(ledger.redis)
+    announced = await next_slot(ledger, name)
+    says = [f"{name} is on: {job.cadence}." if job.on else f"{name} is off: {job.why}."]
+    slot: datetime | None = None
+    run: RunRow | None = None
+    row = await text_hash(ledger.redis, f"{ledger.keys.beat_prefix}{name}")
+    if not job.recorded:
+        says.append("It is the pulse's own trigger: it is published, and leaves no runs.")
+    elif "cadence" not in row:
+        says.append("Beat has not announced a slot of it yet.")
+    else:
+        cadence = cadence_from(json.loads(row["cadence"]))
+        slot, run, answer = await _slot(ledger, job, cadence, at, now)
+        says.append(answer)
+    if announced:
+        says.append(f"Its next slot is {clock(announced)}, {when(announced, now)}.")
+    return Why(
+        name, says, run=run.id if run else None, state=run.state if run else None, slot=slot, next=announced
+    )
+
+
+async def _slot(
+    ledger: Ledger, job: JobStatus, cadence: Cadence, at: datetime | None, now: datetime
+) -> tuple[datetime | None, RunRow | None, str]:
+    if at and at > now:
+        coming = cadence.slot_after(at - timedelta.resolution)
+        return coming, None, f"{clock(at)} has not come yet; its first slot from then on is {clock(coming)}."
+    slot = cadence.latest_slot(at or now)
+    if slot is None:
+        return None, None, f"It had no slot {'by ' + clock(at) if at else 'yet'}."
+    start = f"Its slot of {clock(slot)}"
+    if at and at != slot:
+        start = f"No slot of it falls on {clock(at)}; the one before, of {clock(slot)},"
+    run = await ledger.find(run_id(source_of(job.name), slot))
+    if run:
+        how = f"is {run.state}" if not run.state.ended else f"ran and is {run.state}"
+        if run.state is State.SKIPPED:
+            how = "was skipped by its own run"
+        reason = f": {run.reason}" if run.reason else ""
+        return slot, run, f"{start} {how}{reason}; it cost {money(run.cost)} (run {run.id})."
+    for skip in await ledger.skips(source_of(job.name)):
+        if skip.nominal <= slot <= _last_slot(skip):
+            return slot, None, f"{start} {_skipped(skip)}."
+    return (
+        slot,
+        None,
+        (f"{start} left no run: the job was off then, or beat was away, or its run is no longer kept."),
+    )
+
+
+def _last_slot(skip: Skip) -> datetime:
+    if skip.times > 1 and skip.detail.startswith(UNTIL):
+        return datetime.fromisoformat(skip.detail.removeprefix(UNTIL))
+    return skip.nominal
+
+
+def _skipped(skip: Skip) -> str:
+    if skip.reason == "missed" and skip.times > 1:
+        return (
+            f"was missed with {skip.times - 1} others from {clock(skip.nominal)} "
+            f"to {clock(_last_slot(skip))}, found when beat came back at {clock(skip.at)}"
+        )
+    if skip.reason == "missed":
+        return f"was missed: beat came to it only at {clock(skip.at)}"
+    return f"was skipped by the rule {skip.reason}: {skip.detail}"

@@ -1,0 +1,1 @@
+"""Celery entries, one file per noun; each calls one function of ``nightshift``."""

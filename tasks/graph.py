@@ -1,0 +1,18 @@
+"""Celery entries for the graph."""
+
+from __future__ import annotations
+
+from nightshift import bootstrap
+from nightshift.graph.census import take_census
+from nightshift.runs.carry import Run
+from nightshift.runs.states import Outcome, done, skipped
+from tasks.run import carried_out_as_run
+
+
+@carried_out_as_run
+async def count(run: Run) -> Outcome:
+    """Count graphs, nodes and edges."""
+    url = bootstrap.graph_url()
+    if url is None:
+        return skipped("no graph is set")
+    return done(**await take_census(bootstrap.client(url)))

@@ -1,0 +1,23 @@
+"""Celery entries for the ledger's own upkeep."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from nightshift import bootstrap
+from nightshift.runs.carry import Run
+from nightshift.runs.retention import KEEP_SKIPPED, forget_old_runs
+from nightshift.runs.states import Outcome, State, done
+from tasks.run import carried_out_as_run
+
+
+@carried_out_as_run
+async def retain(run: Run) -> Outcome:
+    """Drop ended runs that are older than they are kept."""
+    settings = bootstrap.settings()
+    keep = {
+        State.DONE: timedelta(days=settings.retention_done_days),
+        State.SKIPPED: KEEP_SKIPPED,
+        State.FAILED: timedelta(days=settings.retention_failed_days),
+    }
+    return done(**await forget_old_runs(run.ledger, now=run.started_at, keep=keep))

@@ -1,0 +1,102 @@
+"""
+The Celery entry of the pulse, and the only place that publishes.
+
+When to hint and what is due are decided in ``nightshift.pulse``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from celery import current_app, shared_task
+from celery.signals import worker_shutting_down
+
+from nightshift import bootstrap
+from nightshift.pulse import keep_pulse
+from nightshift.queues import QUEUES
+from nightshift.runs.ledger import Hint
+
+#: A queue this long gets no more hints until it is worked off.
+LONG_QUEUE = 2_000
+AGAIN = timedelta(seconds=5)
+
+
+async def beat_pulse(self: Any) -> None:
+    """Keep the pulse for a shift, or stand by for whoever does."""
+    holder = f"{self.request.hostname}/{self.request.id}"
+    with _leaving() as leaving:
+        await keep_pulse(
+            bootstrap.ledger(),
+            bootstrap.switches(),
+            holder=holder,
+            publish=publish,
+            long_queues=long_queues,
+            leaving=leaving,
+        )
+
+
+pulse = shared_task(
+    beat_pulse,
+    name="tasks.pulse.pulse",
+    bind=True,
+    # The trigger is expendable and its work is endless: it must not come back after a time-out.
+    acks_late=False,
+)
+
+
+_live: set[Callable[[], object]] = set()
+
+
+@contextmanager
+def _leaving() -> Iterator[asyncio.Event]:
+    """An event that is set when this worker begins to shut down: the shift is given back at once."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    leave = partial(loop.call_soon_threadsafe, event.set)
+    _live.add(leave)
+    try:
+        yield event
+    finally:
+        _live.discard(leave)
+
+
+def _leave(**_: Any) -> None:
+    for leave in tuple(_live):
+        leave()
+
+
+worker_shutting_down.connect(_leave)
+
+
+async def publish(hints: Sequence[Hint]) -> None:
+    """Publish the hints in one batch, off the loop: a broker that does not answer stalls nobody else."""
+    await asyncio.to_thread(_publish, hints)
+
+
+def _publish(hints: Sequence[Hint]) -> None:
+    with current_app.producer_or_acquire() as producer, producer.batch():
+        for hint in hints:
+            current_app.send_task(
+                hint.task,
+                args=(hint.run_id,),
+                queue=hint.queue,
+                task_id=f"{hint.run_id}#{uuid.uuid4().hex[:8]}",
+                producer=producer,
+                retry=False,
+            )
+
+
+async def long_queues() -> Mapping[str, timedelta]:
+    """Queues whose backlog speaks for itself, and when to look at them again."""
+    return await asyncio.to_thread(_long_queues)
+
+
+def _long_queues() -> Mapping[str, timedelta]:
+    with current_app.pool.acquire(block=True) as connection:
+        broker = connection.default_channel.client
+        return {queue.name: AGAIN for queue in QUEUES if broker.llen(queue.name) > LONG_QUEUE}

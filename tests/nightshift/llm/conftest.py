@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from openai import AsyncOpenAI
+
+from nightshift.llm.simulated import SimulatedModel, simulated_model
+
+
+@pytest.fixture
+async def model() -> AsyncIterator[SimulatedModel]:
+    """A simulated model that answers at once."""
+    async with simulated_model() as model:
+        yield model
+
+
+@pytest.fixture
+async def client(model: SimulatedModel) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's own client, which tries once."""
+    async with AsyncOpenAI(base_url=model.url, api_key="any", max_retries=0, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(model: SimulatedModel) -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP client at the model's origin."""
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(model.origin, timeout=timeout) as http:
+        yield http

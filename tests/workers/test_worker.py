@@ -1,0 +1,79 @@
+"""How a worker of ours is started, and how long it takes to stop."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from celery.signals import worker_shutting_down
+from celery.worker import state
+
+from nightshift import bootstrap
+from nightshift.queues import QUEUE_NAMES
+from workers.start import worker_arguments
+from workers.worker import Worker
+
+
+class Task:
+    """What a worker counts as being carried out."""
+
+
+@pytest.fixture
+def running() -> Iterator[Task]:
+    task = Task()
+    state.active_requests.add(task)
+    yield task
+    state.active_requests.discard(task)
+
+
+def stop(soft_shutdown: float) -> float:
+    """Go through the soft shutdown; return the seconds it took."""
+    worker = Worker.__new__(Worker)
+    worker.app = SimpleNamespace(conf=SimpleNamespace(worker_soft_shutdown_timeout=soft_shutdown))
+    worker.hostname = "w@here"
+    began = time.monotonic()
+    worker.wait_for_soft_shutdown()
+    return time.monotonic() - began
+
+
+def test_an_idle_worker_stops_at_once() -> None:
+    assert stop(soft_shutdown=30) < 5
+
+
+def test_a_task_that_does_not_end_is_waited_for_until_the_soft_shutdown_is_over(running: Task) -> None:
+    assert stop(soft_shutdown=0.2) >= 0.2
+
+
+def test_the_pulse_is_asked_to_leave_before_it_is_waited_for(running: Task) -> None:
+    def leave(**_: object) -> None:
+        state.active_requests.discard(running)
+
+    worker_shutting_down.connect(leave, weak=False)
+    try:
+        assert stop(soft_shutdown=30) < 5
+    finally:
+        worker_shutting_down.disconnect(leave)
+
+
+@pytest.fixture
+def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    monkeypatch.delenv("NIGHTSHIFT_CONCURRENCY", raising=False)
+    bootstrap.settings.cache_clear()
+    yield monkeypatch
+    bootstrap.settings.cache_clear()
+
+
+def test_a_role_decides_queues_and_concurrency_unless_that_is_set(fresh_settings: pytest.MonkeyPatch) -> None:
+    upkeep = Namespace(role="upkeep", name=None)
+    assert {"--hostname=upkeep@%h", "--queues=heartbeat,memory", "--concurrency=200"} <= set(
+        worker_arguments(upkeep)
+    )
+    fresh_settings.setenv("NIGHTSHIFT_CONCURRENCY", "7")
+    bootstrap.settings.cache_clear()
+    everything = worker_arguments(Namespace(role="all", name="small"))
+    assert {"--hostname=small@%h", "--concurrency=7"} <= set(everything)
+    (queues,) = (word.partition("=")[2] for word in everything if word.startswith("--queues"))
+    assert set(queues.split(",")) == QUEUE_NAMES

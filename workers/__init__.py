@@ -1,0 +1,1 @@
+"""What runs the tasks: the Celery app, its queues and roles, the pool, beat and health."""
