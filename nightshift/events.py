@@ -21,6 +21,8 @@ from nightshift.runs.row import from_ms, to_ms
 #: Less than any client waits for an answer.
 BLOCK_MS = 2000
 PAGE = 500
+#: No event of a millisecond comes after this number.
+LAST_OF_A_MS = 2**64 - 1
 #: How many events are kept; the scripts say the same.
 KEPT = 100_000
 
@@ -56,7 +58,7 @@ async def publish_event(
 
 async def follow_events(redis: Redis, keys: Keys, *, since: datetime) -> AsyncIterator[Event]:
     """Every event from this instant on, without end."""
-    last = f"{to_ms(since)}-0"
+    last = f"{to_ms(since) - 1}-{LAST_OF_A_MS}"
     while True:
         answer: Any = await redis.xread({keys.events: last}, count=PAGE, block=BLOCK_MS)
         for _, entries in answer:

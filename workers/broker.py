@@ -1,9 +1,13 @@
 """
-Celery's Redis transport, except for two things.
+Celery's Redis transport, except for three things.
 
 What is no message does not end the worker. Stock: one malformed item on a queue is popped, raises in the
 consumer's loop, and the process exits; one such item per worker stops the fleet. Here it is set aside under
 ``unreadable`` in the broker and the consumer goes on.
+
+A lost connection does not end the worker either. Stock: whoever still uses a channel of a connection that is
+closed meanwhile (a late acknowledgement, the channel's own closing) meets an AttributeError, which nobody on
+the way to the consumer's loop expects. Here it is the connection error that it is.
 
 A channel keeps its client. Stock: two clients are built for every message, which at a thousand concurrent
 tasks takes about a tenth of what the worker does.
@@ -20,6 +24,7 @@ from typing import Any
 import structlog
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as stock
+from redis.exceptions import ConnectionError
 
 log = structlog.get_logger("nightshift.broker")
 
@@ -28,7 +33,7 @@ KEPT = 100
 
 
 class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not followed
-    """A channel that survives items it cannot read, and keeps its client."""
+    """A channel that survives items it cannot read, knows when it is closed, and keeps its client."""
 
     _kept: Any = None
 
@@ -39,6 +44,11 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not fol
                 self._kept = self._create_client()
             client = self._kept
         yield client
+
+    def _connparams(self, **options: Any) -> Any:
+        if self.connection.client is None:
+            raise ConnectionError("the connection to the broker is closed")
+        return super()._connparams(**options)
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

