@@ -6,15 +6,22 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: up test check format lint types imports bench soak lock clean
+.PHONY: up test check format lint types imports audit test-tools bench soak lock clean
 
 up: .venv/installed
 	@exec $(BIN)/nightshift up
 
-test: .venv/installed
+test: .venv/installed test-tools
 	$(BIN)/pytest
 
-check: .venv/installed lint types imports test
+check: .venv/installed lint types imports audit test
+
+# A browser and such; on a person's machine only when they ask, by `scripts/install-test-tools`.
+test-tools:
+	@if [ -n "$$CI" ]; then scripts/install-test-tools; fi
+
+audit: .venv/installed
+	$(BIN)/python scripts/audit-dependencies
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
@@ -50,6 +57,8 @@ soak: .venv/installed
 lock:
 	.tools/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
 	  --no-annotate --extra server --extra embedded --group dev --group bench pyproject.toml -o requirements.lock
+	.tools/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
+	  --no-annotate --constraint requirements.lock --extra server pyproject.toml -o deploy/requirements.lock
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,16 +15,22 @@ from redis.asyncio import Redis
 
 from nightshift import embedded
 from nightshift.errors import BadSetting
+from nightshift.graph.census import graph_part
 from nightshift.keys import Keys
+from nightshift.liveness import Liveness
+from nightshift.llm.probe import model_part
+from nightshift.parts import Parts
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import Rules
 from nightshift.settings import Settings, load_settings
 from nightshift.store import new_client
+from nightshift.supervise import private_folder
 from nightshift.switches import Switches
 
 BROKER_DATABASE = 1
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = WeakKeyDictionary()
+_parts: WeakKeyDictionary[asyncio.AbstractEventLoop, Parts] = WeakKeyDictionary()
 
 
 @cache
@@ -107,7 +113,23 @@ def switches() -> Switches:
     return Switches(state(), keys(), settings())
 
 
+def parts() -> Parts:
+    """The running loop's parts; each starts when it is first used."""
+    loop = asyncio.get_running_loop()
+    if loop not in _parts:
+        _parts[loop] = Parts(model_part(settings().model), graph_part(graph_url()))
+    return _parts[loop]
+
+
+def liveness(name: str) -> Liveness:
+    """The file that says whether the process of this name works."""
+    file = settings().liveness_file
+    return Liveness(file or private_folder(settings().home / "run") / f"{name.replace('/', '_')}.alive")
+
+
 async def close() -> None:
-    """Close the running loop's clients."""
+    """Close the running loop's clients and parts."""
+    if running := _parts.pop(asyncio.get_running_loop(), None):
+        await running.close()
     for each in _clients.pop(asyncio.get_running_loop(), {}).values():
         await each.aclose()

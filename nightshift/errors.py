@@ -46,6 +46,14 @@ class BadSchedule(PermanentError):
     """A cadence that cannot be kept: impossible, too often, or not understood."""
 
 
+class BadQuery(PermanentError):
+    """A filter or a place in a list that means nothing."""
+
+
+class Forbidden(PermanentError):
+    """Whoever asks may not do this."""
+
+
 class UnknownRun(PermanentError):
     """No run has this id."""
 

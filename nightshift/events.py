@@ -19,7 +19,7 @@ from nightshift.keys import Keys
 from nightshift.runs.row import from_ms, to_ms
 
 #: Less than any client waits for an answer.
-BLOCK_MS = 2000
+BLOCK = timedelta(seconds=4)
 PAGE = 500
 #: No event of a millisecond comes after this number.
 LAST_OF_A_MS = 2**64 - 1
@@ -31,6 +31,7 @@ KEPT = 100_000
 class Event:
     """One thing that happened."""
 
+    id: str
     at: datetime
     type: str
     facts: Mapping[str, str]
@@ -60,8 +61,20 @@ async def follow_events(redis: Redis, keys: Keys, *, since: datetime) -> AsyncIt
     """Every event from this instant on, without end."""
     last = f"{to_ms(since) - 1}-{LAST_OF_A_MS}"
     while True:
-        answer: Any = await redis.xread({keys.events: last}, count=PAGE, block=BLOCK_MS)
-        for _, entries in answer:
-            for last, facts in entries:
-                kept = {name: value for name, value in facts.items() if name != "type" and value}
-                yield Event(from_ms(last.partition("-")[0]), facts["type"], kept)
+        for event in await read_events(redis, keys, after=last, limit=PAGE, block=BLOCK):
+            yield event
+            last = event.id
+
+
+async def read_events(
+    redis: Redis, keys: Keys, *, after: str, limit: int, block: timedelta | None = None
+) -> list[Event]:
+    """The events after this one, oldest first; ``block`` waits so long for the first of them."""
+    wait = round(block.total_seconds() * 1000) if block else None
+    answer: Any = await redis.xread({keys.events: after}, count=limit, block=wait)
+    return [_event(*entry) for _, entries in answer for entry in entries]
+
+
+def _event(id: str, facts: Mapping[str, str]) -> Event:
+    kept = {name: value for name, value in facts.items() if name != "type" and value}
+    return Event(id, from_ms(id.partition("-")[0]), facts["type"], kept)

@@ -64,6 +64,11 @@ class Keys:
         """Counts and cost of one day (days since 1970) by source."""
         return f"{self.root}tally:{day}"
 
+    @property
+    def total(self) -> str:
+        """The same counts and cost of all sources since the store began."""
+        return f"{self.root}tally:total"
+
     def skips(self, source: str) -> str:
         """The last slots of a source that made no run, and why."""
         return f"{self.root}tally:skips:{source}"
@@ -86,6 +91,20 @@ class Keys:
         return f"{self.root}jobs"
 
     @property
+    def job_names(self) -> str:
+        """The names of the table's jobs, in order."""
+        return f"{self.root}jobs:names"
+
+    @property
+    def tokens(self) -> str:
+        """Who may use the web: what each token may do, by its hash."""
+        return f"{self.root}tokens"
+
+    def session(self, digest: str) -> str:
+        """Which token a browser that signed in stands for."""
+        return f"{self.root}session:{digest}"
+
+    @property
     def switches(self) -> str:
         """What may be flipped while everything runs."""
         return f"{self.root}switches"
@@ -103,3 +122,13 @@ class Keys:
     def beat_prefix(self) -> str:
         """The root of RedBeat's own keys."""
         return f"{self.root}beat:"
+
+    @property
+    def beat_index(self) -> str:
+        """The slots announced next, by when."""
+        return f"{self.beat_prefix}:schedule"
+
+    @property
+    def beat_lease(self) -> str:
+        """Held by the beat that leads."""
+        return f"{self.beat_prefix}:lock"

@@ -1,12 +1,16 @@
-"""Logs: one line an event, with the run it belongs to; JSON unless a person is watching."""
+"""Logs: one line an event, with the run it belongs to and no password; JSON unless a person is watching."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any, Literal
 
 import structlog
+
+#: A password in a URL, up to the last @ before the path.
+PASSWORD = re.compile(r'(://[^\s/:@"]*:)[^\s/"]+(?=@)')
 
 
 def configure_logging(style: Literal["auto", "json", "console"] = "auto", level: int = logging.INFO) -> None:
@@ -18,7 +22,9 @@ def configure_logging(style: Literal["auto", "json", "console"] = "auto", level:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
-    last: Any = structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+    # structlog's own choice for people shows the values of variables, and with them keys and passwords.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer: Any = plain if for_people else structlog.processors.JSONRenderer()
     if not for_people:
         shared.append(structlog.processors.format_exc_info)
 
@@ -32,9 +38,18 @@ def configure_logging(style: Literal["auto", "json", "console"] = "auto", level:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+                _without_passwords,
+            ],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.captureWarnings(True)
+
+
+def _without_passwords(_logger: object, _method: str, line: Any) -> str:
+    return PASSWORD.sub(r"\1**", line)

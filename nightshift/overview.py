@@ -6,19 +6,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
-from nightshift.jobs.row import source_of
-from nightshift.jobs.table import JobStatus, read_table
 from nightshift.keys import Keys
 from nightshift.processes import Process, read_processes
 from nightshift.queues import QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import from_ms
 from nightshift.runs.search import LOOK_THROUGH
-from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.runs.states import ENDED, OPEN
 from nightshift.store import AWAY, store_now, text_hash, text_list
 from nightshift.switches import Switches
 
@@ -56,31 +54,6 @@ class Overview:
     switches: Mapping[str, bool]
     #: Paused jobs, and by whom.
     paused: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LastRun:
-    """The run of a job that is open, or else the one that ended last."""
-
-    run: str
-    state: State
-    ended: datetime | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class JobView:
-    """One job: whether it is on, what it did last and does next."""
-
-    name: str
-    on: bool
-    why: str
-    queue: str
-    cadence: str
-    last: LastRun | None
-    next: datetime | None
-    #: In micro-USD, since midnight UTC.
-    cost_today: int
 
 
 async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
@@ -155,6 +128,11 @@ def _missing(processes: Sequence[Process], pulse: Pulse) -> list[str]:
         )
     if idle := sorted(queue for queue in QUEUE_NAMES if not consumers(processes, queue)):
         missing.append(f"no live worker consumes {', '.join(idle)}; `nightshift worker` starts one")
+    missing += [
+        f"{each.name} is not ready: {each.facts.get('why')}"
+        for each in processes
+        if each.alive and each.facts.get("ready") is False
+    ]
     if not pulse.held:
         missing.append(
             "nobody holds the pulse, so no run is handed out; "
@@ -170,42 +148,3 @@ async def _open_by_state(ledger: Ledger) -> dict[str, int]:
         pipeline.hget(ledger.keys.run(run), "state")
     found = Counter(await pipeline.execute())
     return {str(state): found[state] for state in OPEN}
-
-
-# Jobs
-
-
-async def read_jobs(ledger: Ledger) -> list[JobView]:
-    """Every job of the table that beat stored, by name."""
-    tally = await ledger.tally((await store_now(ledger.redis)).date())
-    return [
-        JobView(
-            name=job.name,
-            on=job.on,
-            why=job.why,
-            queue=job.queue,
-            cadence=job.cadence,
-            last=await _last_run(ledger, job),
-            next=await next_slot(ledger, job.name),
-            cost_today=tally.get((source_of(job.name), "cost"), 0),
-        )
-        for job in await read_table(ledger.redis, ledger.keys)
-    ]
-
-
-async def _last_run(ledger: Ledger, job: JobStatus) -> LastRun | None:
-    in_lane = (await text_hash(ledger.redis, ledger.keys.lane(source_of(job.name)))).get("holder")
-    now_open = await ledger.find(in_lane) if in_lane else None
-    if now_open and not now_open.state.ended:
-        return LastRun(now_open.id, now_open.state, None, now_open.reason)
-    row = await text_hash(ledger.redis, ledger.keys.schedule(source_of(job.name)))
-    if "last_run" not in row:
-        return None
-    return LastRun(row["last_run"], State(row["last_state"]), from_ms(row["last_ended"]), row["last_reason"])
-
-
-async def next_slot(ledger: Ledger, job: str) -> datetime | None:
-    """The slot beat has announced for this job; none while it is off."""
-    prefix = ledger.keys.beat_prefix
-    score = await ledger.redis.zscore(f"{prefix}:schedule", f"{prefix}{job}")
-    return None if score is None else datetime.fromtimestamp(float(score), UTC)

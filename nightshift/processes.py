@@ -13,8 +13,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.keys import Keys
+from nightshift.phrases import times
 from nightshift.runs.row import from_ms
-from nightshift.store import text_hash, text_list
 
 REPORT_EVERY = timedelta(seconds=5)
 #: Who has not been heard of for this long counts as gone.
@@ -60,13 +60,15 @@ async def read_processes(redis: Redis, keys: Keys) -> list[Process]:
     seconds, micros = await redis.time()
     now = datetime.fromtimestamp(seconds + micros / 1e6, UTC)
     await redis.zremrangebyscore(keys.processes, "-inf", (seconds - FORGET_AFTER.total_seconds()) * 1000)
+    reported: Any = await redis.zrange(keys.processes, 0, -1, withscores=True)
+    pipeline = redis.pipeline(transaction=False)
+    for name, _ in reported:
+        pipeline.hgetall(keys.process(name))
     found = []
-    for name in await text_list(redis.zrange(keys.processes, 0, -1)):
-        row = await text_hash(redis, keys.process(name))
-        score = await redis.zscore(keys.processes, name)
-        if not row or score is None:
+    for (name, score), row in zip(reported, await pipeline.execute(), strict=True):
+        if not row:
             continue
-        seen = from_ms(float(score))
+        seen = from_ms(score)
         found.append(
             Process(
                 name,
@@ -79,3 +81,22 @@ async def read_processes(redis: Redis, keys: Keys) -> list[Process]:
             )
         )
     return sorted(found, key=lambda process: process.name)
+
+
+def describe(process: Process) -> str:
+    """What it is doing, in a few words."""
+    facts = process.facts
+    match process.kind:
+        case "beat":
+            return "leads" if facts.get("leads") else "stands by"
+        case "worker":
+            pool = facts.get("pool", {})
+            busy = f"{pool.get('running', 0)} of {pool.get('limit', '?')} slots busy"
+            return f"{', '.join(facts['queues'])}; {busy}"
+        case "web":
+            return f"{facts.get('listeners', 0)} listeners"
+    return ", ".join(
+        f"{child['name']} {child['state']}"
+        + (f" (restarted {times(child['restarts'])})" if child["restarts"] else "")
+        for child in facts.get("children", ())
+    )

@@ -97,6 +97,22 @@ class Settings(BaseSettings):
     retention_failed_days: int = Field(90, ge=1)
     log_format: Literal["auto", "json", "console"] = "auto"
 
+    web_host: str = Field("127.0.0.1", description="where the web listens; beyond loopback only if said here")
+    web_port: int = Field(8390, ge=0, le=65535, description="its port; 0: `nightshift up` starts no web")
+    web_token: SecretStr | None = Field(
+        None, description="the web's first token; unset: the file web in the home's folder secrets"
+    )
+    flower_host: str = Field("127.0.0.1", description="where Flower listens")
+    flower_port: int = Field(
+        5555, ge=0, le=65535, description="its port; 0: `nightshift up` starts no Flower"
+    )
+    flower_url: str | None = Field(None, description="where people find Flower, if not where it listens")
+    flower_auth: SecretStr | None = Field(None, description="its user:password; unset: those `up` made")
+    task_events: bool = Field(False, description="send Celery's task events; `up` does so if Flower runs")
+    liveness_file: Path | None = Field(
+        None, description="touched while the process works; unset: NAME.alive in the home's folder run"
+    )
+
     jobs: Annotated[dict[str, JobOverride], NoDecode] = Field(
         default_factory=dict, description="changes to rows of beat_schedule.py"
     )
@@ -177,7 +193,7 @@ def _explain(error: Any) -> str:
         )
     variable = PREFIX + "__".join(path).upper()
     # Never the value of what may be a secret, or hold one.
-    private = any(word in name for word in ("url", "key", "model", "celery"))
+    private = any(word in name for word in ("url", "key", "model", "celery", "auth", "token"))
     shown = "" if private else f" (it is {error['input']!r})"
     return f"setting {name!r}{shown}: {error['msg']}; set it in {SETTINGS_FILE} or as {variable}"
 

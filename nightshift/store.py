@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,6 +19,9 @@ from redis.exceptions import (
 )
 
 from nightshift.errors import BadSetting, StoreFull, StoreUnreachable
+
+#: Entries of an index that are read at once.
+FIRST_READ, LARGEST_READ = 50, 500
 
 #: What a server that is away, starting or frozen answers.
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
@@ -37,6 +41,7 @@ def new_client(url: str, *, retries: int = 12, timeout: float = 5) -> Redis:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             health_check_interval=15,
+            driver_info=None,  # two commands for every connection, to say what nobody asks
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
             retry_on_error=list(AWAY),
         )
@@ -66,11 +71,56 @@ async def store_now(redis: Redis) -> datetime:
     return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
 
+async def walk_index(
+    redis: Redis, key: str, after: tuple[float, str] | None, *, descending: bool = False
+) -> AsyncGenerator[tuple[float, str]]:
+    """The scores and members of a sorted set past this entry, in order, a few at a time."""
+    ends: list[Any] = ["-inf", "+inf"]
+    if descending:
+        ends.reverse()
+    if after:
+        ends[0] = after[0]
+    known, size = 0, FIRST_READ
+    while True:
+        entries: Any = await redis.zrange(
+            key, ends[0], ends[1], desc=descending, byscore=True, offset=known, num=size, withscores=True
+        )
+        for member, score in entries:
+            entry = (score, member)
+            if after is None or (entry < after if descending else entry > after):
+                yield entry
+        if len(entries) < size:
+            return
+        # Go on from the last score, so that an entry that goes meanwhile moves none past us unseen.
+        last = entries[-1][1]
+        known = sum(score == last for _, score in entries) + (known if last == ends[0] else 0)
+        ends[0], size = last, min(size * 2, LARGEST_READ)
+
+
+async def take[T](entries: AsyncGenerator[T], number: int) -> list[T]:
+    """The next few, fewer only at the end."""
+    taken: list[T] = []
+    while len(taken) < number:
+        try:
+            taken.append(await anext(entries))
+        except StopAsyncIteration:
+            break
+    return taken
+
+
 # The client's types allow bytes everywhere; ours is made to answer in text.
 
 
 async def text_hash(redis: Redis, key: str) -> dict[str, str]:
     return cast(dict[str, str], await redis.hgetall(key))
+
+
+async def text_value(redis: Redis, key: str) -> str | None:
+    return cast(str | None, await redis.get(key))
+
+
+async def text_field(redis: Redis, key: str, field: str) -> str | None:
+    return cast(str | None, await cast(Awaitable[Any], redis.hget(key, field)))
 
 
 async def command(redis: Redis, *words: str | int) -> Any:

@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
-from nightshift.overview import consumers, next_slot, read_pulse
+from nightshift.jobs.view import next_slot
+from nightshift.overview import consumers, read_pulse
 from nightshift.phrases import clock, money, span, times, when
 from nightshift.processes import Process, read_processes
 from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES

@@ -12,7 +12,7 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def count(run: Run) -> Outcome:
     """Count graphs, nodes and edges."""
-    url = bootstrap.graph_url()
-    if url is None:
+    if bootstrap.graph_url() is None:
         return skipped("no graph is set")
-    return done(**await take_census(bootstrap.client(url)))
+    async with bootstrap.parts().use("graph") as graphs:
+        return done(**await take_census(graphs))

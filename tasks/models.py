@@ -12,6 +12,6 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def probe(run: Run) -> Outcome:
     """Ask the model for one token, and remember what it cost."""
-    answer = await ask_whether_it_answers(bootstrap.settings().model)
+    answer = await ask_whether_it_answers(bootstrap.settings().model, bootstrap.parts())
     run.spend(answer.micro_usd)
     return done(model=answer.model, tokens=answer.tokens)

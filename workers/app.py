@@ -8,11 +8,13 @@ Every setting that is the same for all processes is said here, in Celery's own n
 from __future__ import annotations
 
 import pkgutil
+import re
 from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 from celery import Celery
+from celery.app import utils as celery_utils
 from celery.signals import setup_logging
 
 import beat_schedule
@@ -21,7 +23,7 @@ from nightshift import bootstrap
 from nightshift.jobs.table import resolve
 from nightshift.log import configure_logging
 from nightshift.queues import BROKER_PREFIX, VISIBILITY_TIMEOUT
-from workers import broker
+from workers import broker, flower
 from workers.health import SignOfLife
 from workers.queues import CELERY_QUEUES
 from workers.task import CoroutineTask
@@ -39,6 +41,7 @@ def celery_settings() -> dict[str, Any]:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": 5,
+            "socket_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
@@ -63,6 +66,8 @@ def celery_settings() -> dict[str, Any]:
         "worker_soft_shutdown_timeout": 20.0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
+        "worker_send_task_events": settings.task_events,
+        "task_send_sent_event": settings.task_events,
         "beat_scheduler": "workers.beat:Scheduler",
         "beat_schedule": {},
         "beat_max_loop_interval": 2,
@@ -92,6 +97,10 @@ class App(Celery):  # type: ignore[misc]  # Celery ships no types
 
 
 broker.install()
+flower.install()
+# Celery hides what is secret among its own settings from `inspect conf` and Flower; RedBeat's URL holds a
+# password too.
+celery_utils.HIDDEN_SETTINGS = re.compile(f"{celery_utils.HIDDEN_SETTINGS.pattern}|REDIS_URL", re.IGNORECASE)
 app = App("nightshift", task_cls=CoroutineTask)
 app.conf.update(celery_settings())
 

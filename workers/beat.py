@@ -73,6 +73,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
         # RedBeat's own handler would wait for the lock without end; the tick takes it instead.
         self.lock_key = None
         self.name = f"beat@{socket.gethostname()}:{os.getpid()}"
+        self._liveness = bootstrap.liveness(f"beat@{socket.gethostname()}")
+        self._liveness.begin()
         self.rows: Rows = resolve(beat_schedule.JOBS, bootstrap.settings().jobs)
         self._runner = asyncio.Runner()
         self._ticking = self._closed = False
@@ -100,6 +102,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Hold the lease, record what has come due, and say how long to sleep."""
+        self._liveness.touch()
         try:
             self._ticking = True
             return self._runner.run(self._tick())
@@ -306,6 +309,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
             self._closed = True
             self._runner.run(self._leave())
             self._runner.close()
+            self._liveness.end()
             super().close()
 
     async def _leave(self) -> None:

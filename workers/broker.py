@@ -62,7 +62,8 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not fol
         log.error("message_unreadable", why=why, size=len(item))
         with self.conn_or_acquire() as client:
             client.lpush(UNREADABLE, item)
-            client.ltrim(UNREADABLE, 0, KEPT - 1)
+            # The one command here that kombu's client gives no prefix to.
+            client.ltrim(self.global_keyprefix + UNREADABLE, 0, KEPT - 1)
 
 
 class Transport(stock.Transport):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Starts one process that runs Celery: ``python -m workers.start worker --role NAME``, or ``… beat``."""
+"""Starts one process that runs Celery: ``python -m workers.start worker --role NAME | beat | flower``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from argparse import ArgumentParser, Namespace
 from nightshift import bootstrap
 from workers.roles import BY_NAME
 
+#: Celery's own words for what comes in one kind only.
+ARGUMENTS = {"beat": ["beat", "--pidfile="], "flower": ["flower"]}
+
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m workers.start")
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("beat")
+    for kind in ARGUMENTS:
+        kinds.add_parser(kind)
     worker = kinds.add_parser("worker")
     worker.add_argument("--role", choices=BY_NAME, default="all")
     worker.add_argument("--name")
@@ -23,7 +27,7 @@ def main() -> None:
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     from workers.app import app
 
-    sys.exit(app.start(worker_arguments(wanted) if wanted.kind == "worker" else ["beat", "--pidfile="]))
+    sys.exit(app.start(ARGUMENTS.get(wanted.kind) or worker_arguments(wanted)))
 
 
 def worker_arguments(wanted: Namespace) -> list[str]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
+import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -80,6 +83,15 @@ def explain(error: NightshiftError) -> str:
     embedded = bootstrap.settings().embedded
     remedy = "start it with `nightshift up`" if embedded else "check NIGHTSHIFT_STATE_URL and the server"
     return f"{str(error).rstrip('.')}; {remedy}"
+
+
+def who() -> str:
+    """Who is at this terminal, as rows remember it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may know its user by number alone
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def note(text: str) -> None:

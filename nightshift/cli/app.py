@@ -12,9 +12,11 @@ from nightshift.cli.answers import exit_code, explain, note
 from nightshift.cli.dead import dead
 from nightshift.cli.health import doctor, status
 from nightshift.cli.jobs import jobs
-from nightshift.cli.processes import beat, sim_llm, up, worker
+from nightshift.cli.processes import beat, flower, sim_llm, up, worker
 from nightshift.cli.runs import runs, why
 from nightshift.cli.switches import switches
+from nightshift.cli.tokens import tokens
+from nightshift.cli.web import web
 from nightshift.errors import NightshiftError
 
 EXIT_CODES = """
@@ -72,4 +74,7 @@ app.add_typer(dead, name="dead")
 app.add_typer(switches, name="switches")
 app.command()(worker)
 app.command()(beat)
+app.command()(web)
+app.add_typer(tokens, name="tokens")
+app.command()(flower)
 app.command()(sim_llm)

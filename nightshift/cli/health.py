@@ -20,12 +20,11 @@ from nightshift.cli.answers import (
 )
 from nightshift.cli.words import duration
 from nightshift.errors import StoreUnreachable
-from nightshift.phrases import money, times, when
+from nightshift.phrases import money, when
 
 if TYPE_CHECKING:
     from nightshift.doctor import Check
     from nightshift.overview import Overview
-    from nightshift.processes import Process
 
 COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
@@ -61,6 +60,8 @@ def status(
 
 
 def _show(overview: Overview) -> None:
+    from nightshift.processes import describe
+
     typer.secho("ready" if overview.ready else "not ready", fg=COLOURS["ok" if overview.ready else "fail"])
     for reason in overview.why:
         typer.echo(f"  - {reason}")
@@ -73,7 +74,7 @@ def _show(overview: Overview) -> None:
                 each.kind,
                 str(each.pid),
                 when(each.seen, overview.at) if each.alive else "gone",
-                _facts(each) if each.alive else "",
+                describe(each) if each.alive else "",
             )
             for each in overview.processes
         ],
@@ -90,23 +91,6 @@ def _show(overview: Overview) -> None:
                 switches + [f"{job} paused by {by}" for job, by in overview.paused.items()]
             ),
         }
-    )
-
-
-def _facts(process: Process) -> str:
-    facts = process.facts
-    if process.kind == "beat":
-        return "leads" if facts.get("leads") else "stands by"
-    if process.kind == "worker":
-        pool = facts.get("pool", {})
-        return (
-            f"{', '.join(facts['queues'])}; {pool.get('running', 0)} of {pool.get('limit', '?')} slots busy"
-        )
-    children = facts.get("children", ())
-    return ", ".join(
-        f"{child['name']} {child['state']}"
-        + (f" (restarted {times(child['restarts'])})" if child["restarts"] else "")
-        for child in children
     )
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_json, show_table
+from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_json, show_table, who
 from nightshift.cli.runs import show_run
 from nightshift.phrases import money, when
 
 if TYPE_CHECKING:
-    from nightshift.overview import JobView
+    from nightshift.jobs.view import JobView
     from nightshift.runs.row import RunRow
 
 LOOK_AGAIN = 0.2
@@ -30,7 +27,7 @@ def list_jobs(context: typer.Context, json: Json = False) -> None:
     """List the periodic jobs: whether each is on, what it did last and does next."""
     if context.invoked_subcommand:
         return
-    from nightshift.overview import read_jobs
+    from nightshift.jobs.view import read_jobs
 
     found = ask(lambda here: read_jobs(here.ledger))
     if not found:
@@ -74,17 +71,13 @@ def run_by_hand(
 
 
 async def _record(here: Deployment, name: str, *, wait: bool, tell: bool) -> RunRow:
-    from nightshift.jobs.by_hand import request_by_hand
-    from nightshift.jobs.table import read_job
-    from nightshift.store import store_now
+    from nightshift.jobs.by_hand import run_job
 
     ledger = here.ledger
-    job = await read_job(ledger.redis, ledger.keys, name)
-    request = request_by_hand(job, await store_now(ledger.redis), by=_who())
+    run, job = await run_job(ledger, name, by=who())
     if not job.on:
         note(f"{name} is off: {job.why}. It is run all the same.")
-    await ledger.record(request)
-    row = await ledger.get(request.id)
+    row = await ledger.get(run)
     if not wait:
         return row
     if tell:
@@ -97,7 +90,7 @@ async def _record(here: Deployment, name: str, *, wait: bool, tell: bool) -> Run
         if row.state.ended:
             return row
         await asyncio.sleep(LOOK_AGAIN)
-        row = await ledger.get(request.id)
+        row = await ledger.get(run)
 
 
 @jobs.command()
@@ -108,8 +101,9 @@ def pause(name: Name) -> None:
 
 
 async def _pause(here: Deployment, name: str) -> None:
-    await _require(here, name)
-    await here.switches.pause(name, by=_who())
+    from nightshift.jobs.by_hand import pause_job
+
+    await pause_job(here.ledger, here.switches, name, by=who())
 
 
 @jobs.command()
@@ -120,21 +114,6 @@ def resume(name: Name) -> None:
 
 
 async def _resume(here: Deployment, name: str) -> None:
-    if name not in (await here.switches.read()).paused:
-        await _require(here, name)
-    await here.switches.resume(name)
+    from nightshift.jobs.by_hand import resume_job
 
-
-async def _require(here: Deployment, name: str) -> None:
-    from nightshift.jobs.table import read_job
-
-    await read_job(here.ledger.redis, here.ledger.keys, name)
-
-
-def _who() -> str:
-    """Who is at this terminal, as rows remember it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may know its user by number alone
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    await resume_job(here.ledger, here.switches, name, by=who())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table
+from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.cli.words import instant, past
-from nightshift.errors import NotPossible, UnknownJob, UnknownRun
+from nightshift.errors import UnknownJob, UnknownRun
 from nightshift.phrases import clock, money, span, stamp, when
 from nightshift.runs.states import State
 
@@ -50,22 +50,22 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """
-    List runs, open and ended, newest first.
+    List runs: open ones, soonest first, then ended ones, newest first.
 
     With --follow and --json, each change is one JSON object on a line of its own.
     """
     if context.invoked_subcommand:
         return
-    from nightshift.runs.search import LOOK_THROUGH, Wanted, find_runs
+    from nightshift.runs.search import LOOK_THROUGH, Wanted, read_page
 
     wanted = Wanted(state or tuple(State), sources_like(source) if source else None, since)
     if follow:
         ask(lambda here: _follow(here, wanted, limit, json))
         return
-    found = ask(lambda here: find_runs(here.ledger, wanted, limit=limit or LIMIT))
-    show_runs(found.runs, json)
-    if found.stopped:
-        note(f"Stopped after {LOOK_THROUGH} runs of a kind; there may be more. Narrow it with --since.")
+    page = ask(lambda here: read_page(here.ledger, wanted, limit=limit or LIMIT))
+    show_runs(page.runs, json)
+    if page.next and len(page.runs) < (limit or LIMIT):
+        note(f"Stopped after {LOOK_THROUGH} runs; there may be more. Narrow it with --since.")
 
 
 def sources_like(name: str) -> tuple[str, ...]:
@@ -253,13 +253,9 @@ def requeue(run: RunName) -> None:
 
 
 async def _requeue(here: Deployment, run: str) -> None:
-    row = await here.ledger.get(run)
-    if not row.state.ended:
-        raise NotPossible(
-            f"{run} is {row.state}, so it cannot be requeued; "
-            f"`nightshift why {run}` says what it waits for, `nightshift runs cancel {run}` ends it"
-        )
-    await here.ledger.replay(run, by="by hand")
+    from nightshift.runs.by_hand import requeue_run
+
+    await requeue_run(here.ledger, run, by=f"by hand, {who()}")
 
 
 # Why

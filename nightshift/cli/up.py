@@ -25,8 +25,9 @@ from redis.exceptions import RedisError
 
 import nightshift
 from nightshift import bootstrap, embedded
-from nightshift.cli.processes import checkout, environment, start_command
+from nightshift.cli.processes import checkout, environment, refuse_taken_port, start_command
 from nightshift.cli.runs import line_of
+from nightshift.credentials import WEB, Made, flower_credentials, make_flower_credentials, make_once
 from nightshift.errors import NightshiftError, StoreUnreachable
 from nightshift.events import Event, follow_events
 from nightshift.overview import await_ready, leader
@@ -38,6 +39,7 @@ from nightshift.settings import Settings
 from nightshift.store import new_client, store_now
 from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home, private_folder
 from nightshift.switches import Switches
+from nightshift.web.tokens import new_secret
 
 LOOPBACK = "127.0.0.1"
 KILLED = 130
@@ -66,6 +68,9 @@ class _SmallProfile:
         self._ledger = Ledger(self._store, bootstrap.keys())
         self._supervisor = Supervisor((), settings.home)
         self._details: dict[str, str] = {}
+        self._env = environment(settings)
+        if settings.flower_port and "task_events" not in settings.model_fields_set:
+            self._env["NIGHTSHIFT_TASK_EVENTS"] = "true"
         self._began = time.monotonic()
         self._starts: dict[str, float] = {}
         self._stopping = self._killed = False
@@ -111,29 +116,82 @@ class _SmallProfile:
     # What is run
 
     def _processes(self) -> list[Process]:
-        settings, found = self._settings, []
-        env = environment(settings)
-        if settings.embedded:
-            spec = embedded.spec_from(settings)
-            embedded.prepare(spec)
-            found.append(replace(embedded.process(spec), ready=partial(self._await_redis, spec)))
-            self._details["redis"] = f"on {LOOPBACK}:{spec.port}" if spec.port else "on a socket only"
-        if not settings.model.url:
-            port = _port_of_simulated_model(settings.home)
-            env["NIGHTSHIFT_MODEL__URL"] = f"http://{LOOPBACK}:{port}/v1"
-            found.append(_simulated_model(port))
-            self._details["sim-llm"] = (
-                f"at {env['NIGHTSHIFT_MODEL__URL']}: a simulated model, nothing it says is real"
-            )
-        celery = partial(Process, env=env, cwd=checkout())
-        beat = celery("beat", start_command("beat"), ready=partial(self._await_report, "beat"))
-        worker = celery(
-            "worker",
-            start_command("worker", "--name", "small"),
-            ready=partial(self._await_report, "worker"),
-            stop_timeout=WORKER_STOP,
-        )
-        return [*found, beat, worker]
+        """In the order in which they start."""
+        return [
+            *self._redis(),
+            *self._simulated_model(),
+            self._celery("beat", "beat", ready=partial(self._await_report, "beat")),
+            self._celery(
+                "worker",
+                "worker",
+                "--name",
+                "small",
+                ready=partial(self._await_report, "worker"),
+                stop_timeout=WORKER_STOP,
+            ),
+            *self._web(),
+            *self._flower(),
+        ]
+
+    def _redis(self) -> list[Process]:
+        if not self._settings.embedded:
+            return []
+        spec = embedded.spec_from(self._settings)
+        embedded.prepare(spec)
+        self._details["redis"] = f"on {LOOPBACK}:{spec.port}" if spec.port else "on a socket only"
+        return [replace(embedded.process(spec), ready=partial(self._await_redis, spec))]
+
+    def _simulated_model(self) -> list[Process]:
+        if self._settings.model.url:
+            return []
+        port = _port_of_simulated_model(self._settings.home)
+        url = self._env["NIGHTSHIFT_MODEL__URL"] = f"http://{LOOPBACK}:{port}/v1"
+        self._details["sim-llm"] = f"at {url}: a simulated model, nothing it says is real"
+        command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
+        return [Process("sim-llm", command, ready=partial(_until, partial(_listens, LOOPBACK, port)))]
+
+    def _celery(self, name: str, *what: str, **how: Any) -> Process:
+        return Process(name, start_command(*what), env=self._env, cwd=checkout(), **how)
+
+    def _web(self) -> list[Process]:
+        host, port = self._settings.web_host, self._settings.web_port
+        if not port:
+            return []
+        refuse_taken_port(host, port, "NIGHTSHIFT_WEB_PORT")
+        self._details["web"] = f"at http://{host}:{port}, {self._web_token()}"
+        command = [sys.executable, "-m", "nightshift.cli", "web"]
+        return [Process("web", command, env=self._env, ready=partial(_until, partial(_listens, host, port)))]
+
+    def _web_token(self) -> str:
+        if self._settings.web_token:
+            return "token as set in NIGHTSHIFT_WEB_TOKEN"
+        made = make_once(self._settings.home, WEB, new_secret)
+        self._say_once(made, f"The console's token is {made.secret}")
+        return f"token in {made.path}"
+
+    def _flower(self) -> list[Process]:
+        settings = self._settings
+        host, port = settings.flower_host, settings.flower_port
+        if not port:
+            return []
+        refuse_taken_port(host, port, "NIGHTSHIFT_FLOWER_PORT")
+        url = settings.flower_url or f"http://{host}:{port}"
+        self._details["flower"] = f"at {url}, {self._flower_credentials()}"
+        flower_credentials(settings)  # what Flower would refuse is refused before anything starts
+        return [self._celery("flower", "flower", ready=partial(_until, partial(_listens, host, port)))]
+
+    def _flower_credentials(self) -> str:
+        """Where they are; made, and told to whoever watches, if there are none yet."""
+        if self._settings.flower_auth:
+            return "credentials as set in NIGHTSHIFT_FLOWER_AUTH"
+        made = make_flower_credentials(self._settings.home)
+        user, _, password = made.secret.partition(":")
+        self._say_once(made, f"Flower's user is {user}, its password {password}")
+        return f"credentials in {made.path}"
+
+    def _say_once(self, made: Made, what: str) -> None:
+        if made.new and sys.stdout.isatty():  # not to a file, which others may read
+            self._say(f"{what}. This is said once; it is kept in {made.path}.")
 
     async def _await_redis(self, spec: embedded.EmbeddedServer) -> None:
         await embedded.wait_ready(spec, PATIENCE)
@@ -249,18 +307,13 @@ def _print(text: str, **how: Any) -> None:
         typer.secho(text, **how)
 
 
-def _simulated_model(port: int) -> Process:
-    command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
-
-    async def is_there() -> bool:
-        try:
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    return Process("sim-llm", command, ready=partial(_until, is_there))
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _port_of_simulated_model(home: Path) -> int:

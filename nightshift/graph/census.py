@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from nightshift.store import command
+from nightshift.errors import BadSetting
+from nightshift.parts import Part
+from nightshift.store import command, new_client
 
 #: One graph a count may not keep waiting for longer.
 TIMEOUT_MS = 5_000
+
+
+def graph_part(url: str | None) -> Part[Redis]:
+    """The graph's client, as a part named ``graph``."""
+
+    async def start() -> Redis:
+        if url is None:
+            raise BadSetting("no graph is set; set NIGHTSHIFT_GRAPH_URL")
+        return new_client(url)
+
+    return Part("graph", start, ping=lambda graphs: command(graphs, "GRAPH.LIST"), close=Redis.aclose)
 
 
 async def take_census(graphs: Redis) -> dict[str, int]:

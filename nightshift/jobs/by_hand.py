@@ -1,4 +1,4 @@
-"""Running a job by hand, beside its slots."""
+"""What people do to a job: run it now, beside its slots; pause it; let it come due again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,40 @@ import secrets
 from datetime import datetime, timedelta
 
 from nightshift.errors import NotPossible
+from nightshift.events import publish_event
 from nightshift.jobs.row import source_of
-from nightshift.jobs.table import JobStatus
+from nightshift.jobs.table import JobStatus, read_job
+from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId, RunRequest
+from nightshift.store import store_now
+from nightshift.switches import Switches
+
+
+async def run_job(ledger: Ledger, name: str, *, by: str) -> tuple[RunId, JobStatus]:
+    """Record a run of this job for right now, whether it is on or not."""
+    job = await read_job(ledger.redis, ledger.keys, name)
+    request = request_by_hand(job, await store_now(ledger.redis), by=by)
+    await ledger.record(request)
+    return request.id, job
+
+
+async def pause_job(ledger: Ledger, switches: Switches, name: str, *, by: str) -> None:
+    """Keep a job from coming due until it is resumed."""
+    await read_job(ledger.redis, ledger.keys, name)
+    await switches.pause(name, by=by)
+    await _tell(ledger, "job_paused", name, by)
+
+
+async def resume_job(ledger: Ledger, switches: Switches, name: str, *, by: str) -> None:
+    """Let a paused job come due again, at its next slot."""
+    if name not in (await switches.read()).paused:
+        await read_job(ledger.redis, ledger.keys, name)
+    await switches.resume(name)
+    await _tell(ledger, "job_resumed", name, by)
+
+
+async def _tell(ledger: Ledger, what: str, job: str, by: str) -> None:
+    await publish_event(ledger.redis, ledger.keys, what, source_of(job), facts={"by": by})
 
 
 def request_by_hand(job: JobStatus, now: datetime, *, by: str) -> RunRequest:

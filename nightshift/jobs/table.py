@@ -20,7 +20,7 @@ from nightshift.errors import BadSchedule, BadSetting, UnknownJob
 from nightshift.jobs.row import Job, Need, source_of
 from nightshift.keys import Keys
 from nightshift.settings import JobOverride
-from nightshift.store import text_hash
+from nightshift.store import text_field, text_hash, text_list
 from nightshift.switches import SwitchBoard
 from nightshift.time.cadence import Cron, Every
 from nightshift.time.misfire import Misfire
@@ -166,9 +166,10 @@ def _overridden(job: Job, override: JobOverride) -> Job:
 
 def store_table(changes: Any, keys: Keys, table: Iterable[JobStatus]) -> None:
     """Replace the stored table by this one, together with the other changes of this pipeline."""
-    changes.delete(keys.jobs)
+    changes.delete(keys.jobs, keys.job_names)
     for row in table:
         changes.hset(keys.jobs, row.name, json.dumps(row.__dict__))
+        changes.zadd(keys.job_names, {row.name: 0})
         # A run that ends leaves its mark on its source's row, if there is one.
         changes.hset(keys.schedule(source_of(row.name)), "id", source_of(row.name))
 
@@ -180,9 +181,12 @@ async def read_table(redis: Redis, keys: Keys) -> list[JobStatus]:
 
 
 async def read_job(redis: Redis, keys: Keys, name: str) -> JobStatus:
-    table = {row.name: row for row in await read_table(redis, keys)}
-    if name not in table:
+    row = await text_field(redis, keys.jobs, name)
+    if row is None:
+        known = await text_list(redis.zrange(keys.job_names, 0, -1))
+        close = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known[:20])}"
         raise UnknownJob(
-            f"no job is called {name!r}; there are {', '.join(table) or 'none: is beat running?'}"
+            f"no job is called {name!r}; {remedy if known else 'there are none: is beat running?'}"
         )
-    return table[name]
+    return JobStatus(**json.loads(row))

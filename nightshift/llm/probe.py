@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from nightshift.errors import BadSetting, Overloaded, PermanentError, RateLimited
+from nightshift.parts import Part, Parts
 from nightshift.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from openai import (
+        AsyncOpenAI,
+    )  # 0.4 s and 30 MB, for whoever asks and not for beat, which imports every task
 
 TIMEOUT = timedelta(seconds=30)
 MILLION = 1_000_000
@@ -26,16 +33,39 @@ class Answer:
     micro_usd: int
 
 
-async def ask_whether_it_answers(model: ModelSettings) -> Answer:
-    """Ask for one token; raise what is wrong in our own words."""
-    import openai  # 0.4 s and 30 MB, for whoever asks and not for beat, which imports every task
+def model_part(model: ModelSettings) -> Part[AsyncOpenAI]:
+    """The model's client, as a part named ``model``."""
 
-    if not model.url:
-        raise BadSetting("no model is set; set NIGHTSHIFT_MODEL__URL")
-    key = model.key.get_secret_value() if model.key else "none"
-    async with openai.AsyncOpenAI(
-        base_url=model.url, api_key=key, max_retries=0, timeout=TIMEOUT.total_seconds()
-    ) as client:
+    async def start() -> AsyncOpenAI:
+        import openai
+
+        if not model.url:
+            raise BadSetting("no model is set; set NIGHTSHIFT_MODEL__URL")
+        key = model.key.get_secret_value() if model.key else "none"
+        return openai.AsyncOpenAI(
+            base_url=model.url, api_key=key, max_retries=0, timeout=TIMEOUT.total_seconds()
+        )
+
+    return Part("model", start, ping=_reach, close=lambda client: client.close())
+
+
+async def _reach(client: AsyncOpenAI) -> None:
+    """Have the endpoint answer anything at all, a refusal too: not every one lists its models."""
+    import openai
+
+    try:
+        # Its body, which may be long, is not read.
+        async with client.models.with_streaming_response.list():
+            pass
+    except openai.APIStatusError:
+        pass
+
+
+async def ask_whether_it_answers(model: ModelSettings, parts: Parts) -> Answer:
+    """Ask for one token; raise what is wrong in our own words."""
+    import openai
+
+    async with parts.use("model") as client:
         try:
             reply = await client.chat.completions.create(
                 model=model.name, max_tokens=1, messages=[{"role": "user", "content": "ping"}]
@@ -51,6 +81,7 @@ async def ask_whether_it_answers(model: ModelSettings) -> Answer:
                 ) from error
             raise Overloaded(f"{model.name} answered {error.status_code}") from error
         except openai.APIConnectionError as error:
+            await parts.report_crash("model", client, error)
             raise Overloaded(f"{model.name} at {model.url} does not answer: {error}") from error
     usage = reply.usage
     cost = (usage.model_extra or {}).get("cost", 0) if usage else 0

@@ -8,7 +8,7 @@
 -- Safe to repeat: the same call is given the same claim again; every other one finds the run taken.
 
 local key = run_key(q.id)
-local row = redis.call('HMGET', key, 'state', 'lease', 'ready', 'lane', 'nonce', 'source', 'queue', 'worker')
+local row = redis.call('HMGET', key, 'state', 'lease', 'ready', 'lane', 'nonce', 'source', 'queue')
 local state, lease, ready, lane, nonce = row[1], number(row[2]), number(row[3]), row[4], row[5]
 
 if not state then return {'missing'} end
@@ -17,9 +17,7 @@ if state == 'running' then
     if nonce == q.nonce then return {'claimed', redis.call('HGETALL', key)} end
     return {'busy'}
   end
-  if not return_run(q.id, 'lost by ' .. (row[8] or '?'), now, 'attempts') then
-    return {'ended', redis.call('HGET', key, 'state')}
-  end
+  if not take_back(q.id) then return {'ended', redis.call('HGET', key, 'state')} end
 elseif state ~= 'waiting' then
   return {'ended', state}
 elseif ready > now then
@@ -43,6 +41,7 @@ redis.call('HSET', key, 'state', 'running', 'reason', '', 'worker', q.worker, 'm
   'nonce', q.nonce, 'lease', int(till), 'started', int(now))
 redis.call('ZADD', OPEN, till, q.id)
 if lane ~= '' then redis.call('HSET', lane_key(lane), 'holder', q.id, 'token', token, 'until', int(till)) end
+count(row[6], 'claimed')
 tell(key, 'claimed', q.worker .. ' ' .. q.message)
-emit('run_started', {'run', q.id, 'source', row[6], 'status', 'running', 'worker', q.worker, 'queue', row[7]})
+emit_run('run_started', q.id, {'status', 'running', 'worker', q.worker, 'queue', row[7]})
 return {'claimed', redis.call('HGETALL', key)}

@@ -322,12 +322,15 @@ class Ledger:
 
     async def tally(self, day: date) -> dict[tuple[str, str], int]:
         """Counts and cost (micro-USD) of one day by source and kind."""
-        row = await text_hash(self.redis, self.keys.tally(day.toordinal() - DAYS_BEFORE_1970))
+        row = await text_hash(self.redis, self.tally_key(day))
         found = {}
         for name, value in row.items():
             source, _, kind = name.rpartition("|")
             found[source, kind] = int(value)
         return found
+
+    def tally_key(self, day: date) -> str:
+        return self.keys.tally(day.toordinal() - DAYS_BEFORE_1970)
 
     async def forget_ended(self, state: State, before: datetime, *, batch: int = 500) -> AsyncIterator[int]:
         """Drop runs of this state that ended before; yields how many, batch by batch."""

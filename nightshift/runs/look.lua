@@ -60,8 +60,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', OPEN, '-inf', now, 'LIMIT', 0, q
   if state == 'waiting' then
     hint(id, key, hints)
   elseif state == 'running' then
-    local worker = redis.call('HGET', key, 'worker') or '?'
-    if return_run(id, 'lost by ' .. worker, now, 'attempts') then hint(id, key, hints) end
+    if take_back(id) then hint(id, key, hints) end
   else
     redis.call('ZREM', OPEN, id)
   end

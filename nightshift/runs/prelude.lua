@@ -31,10 +31,18 @@ local function emit(kind, fields)
   redis.call('XADD', root .. 'events', 'MAXLEN', '~', '100000', '*', 'type', kind, unpack(fields))
 end
 
+-- Every event of a run says what it is for, and whose it is.
+local function emit_run(kind, id, fields)
+  local row = redis.call('HMGET', run_key(id), 'source', 'tenant')
+  emit(kind, {'run', id, 'source', row[1], 'tenant', row[2], unpack(fields)})
+end
+
+-- For the source on this day, and for everybody since the store began.
 local function count(source, what, by)
   local key = root .. 'tally:' .. int(math.floor(now / 86400000))
   redis.call('HINCRBY', key, source .. '|' .. what, int(by or 1))
   redis.call('EXPIRE', key, 400 * 86400)
+  redis.call('HINCRBY', root .. 'tally:total', what, int(by or 1))
 end
 
 -- A slot that made no run: the last fifty with their reason, and a count. Saying it again changes nothing.
@@ -110,7 +118,7 @@ local function end_run(id, state, reason, result)
   end
   tell(key, state, reason)
   local started = tonumber(row[2])
-  emit('run_settled', {'run', id, 'source', row[1], 'status', state, 'reason', reason, 'worker', row[4] or '',
+  emit_run('run_settled', id, {'status', state, 'reason', reason, 'worker', row[4] or '',
     'queue', row[5] or '', 'cost', int(cost), 'duration_ms', started and int(now - started) or ''})
 end
 
@@ -134,7 +142,13 @@ local function return_run(id, reason, at, spends)
   redis.call('HDEL', key, 'lease', 'worker')
   redis.call('ZADD', OPEN, at, id)
   tell(key, 'returned', reason)
-  emit('run_returned', {'run', id, 'source', redis.call('HGET', key, 'source'), 'status', 'waiting',
-    'reason', reason, 'spends', spends, 'ready', int(at)})
+  emit_run('run_returned', id, {'status', 'waiting', 'reason', reason, 'spends', spends, 'ready', int(at)})
   return true
+end
+
+-- End a claim that lapsed: it counts as an attempt. True if the run waits again.
+local function take_back(id)
+  local row = redis.call('HMGET', run_key(id), 'source', 'worker')
+  count(row[1], 'lost')
+  return return_run(id, 'lost by ' .. (row[2] or '?'), now, 'attempts')
 end

@@ -31,7 +31,7 @@ if run then
       redis.call('ZADD', OPEN, now, run.id)
       take_lane(key, run.id)
       tell(key, 'replayed', q.by)
-      emit('run_recorded', {'run', run.id, 'source', redis.call('HGET', key, 'source'), 'status', 'waiting', 'reason', 'replayed'})
+      emit_run('run_recorded', run.id, {'status', 'waiting', 'reason', 'replayed'})
       poke(now)
       answer = 'replayed'
     end
@@ -49,7 +49,7 @@ if run then
     redis.call('ZADD', OPEN, ready, run.id)
     take_lane(key, run.id)
     tell(key, 'recorded', run.cause)
-    emit('run_recorded', {'run', run.id, 'source', run.source, 'status', 'waiting', 'queue', run.queue, 'nominal', run.nominal})
+    emit_run('run_recorded', run.id, {'status', 'waiting', 'queue', run.queue, 'nominal', run.nominal})
     poke(ready)
     answer = 'recorded'
   end

@@ -1,18 +1,22 @@
-"""Finding runs among those that are kept."""
+"""Finding runs among those that are kept, a page at a time, by index."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
+from nightshift.errors import BadQuery
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRow
+from nightshift.runs.row import RunId, RunRow
 from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.store import FIRST_READ, LARGEST_READ, take, walk_index
 
-#: One search looks at no more rows of an index than this.
+#: One page looks at no more runs than this, however few are wanted.
 LOOK_THROUGH = 10_000
-FIRST_PAGE, LARGEST_PAGE = 50, 500
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Wanted:
     sources: Collection[str] | None = None
     #: Recorded or ended no earlier than this.
     since: datetime | None = None
+    tenant: str | None = None
 
     def has(self, row: RunRow) -> bool:
         return (
             row.state in self.states
             and (self.sources is None or row.source in self.sources)
+            and (self.tenant is None or row.tenant == self.tenant)
             and not self.is_before(row)
         )
 
@@ -35,12 +41,32 @@ class Wanted:
         return self.since is not None and last_change(row) < self.since
 
 
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a listing stands: the last entry that it has looked at."""
+
+    ended: bool
+    score: float
+    run: str
+
+    def __str__(self) -> str:
+        return f"{'ended' if self.ended else 'open'}:{self.score:.0f}:{self.run}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        kind, _, rest = text.partition(":")
+        score, _, run = rest.partition(":")
+        if kind not in ("open", "ended") or not re.fullmatch(r"[0-9]{1,16}", score) or not run:
+            raise BadQuery(f"{text!r} is no place in a list of runs; take the `next` of the page before")
+        return cls(kind == "ended", float(score), run)
+
+
 @dataclass(frozen=True)
-class Found:
-    """Runs, newest first; ``stopped`` when there were more rows than are looked through."""
+class Page:
+    """Some runs, and where the next page begins; nothing there if there is none."""
 
     runs: Sequence[RunRow]
-    stopped: bool
+    next: Place | None
 
 
 def last_change(row: RunRow) -> datetime:
@@ -48,34 +74,53 @@ def last_change(row: RunRow) -> datetime:
     return row.ended or row.started or row.created
 
 
-async def find_runs(ledger: Ledger, wanted: Wanted, *, limit: int) -> Found:
-    """Look for open and ended runs, newest first."""
-    sizes = await ledger.counts()
+async def read_page(ledger: Ledger, wanted: Wanted, *, limit: int, after: Place | None = None) -> Page:
+    """
+    List open runs, those to be looked at soonest first, and then ended ones, newest first.
+
+    A page may be short of its limit, even empty, and still have a next: LOOK_THROUGH runs were looked at.
+    """
     found: list[RunRow] = []
-    stopped = False
-    indexes = [None] if set(OPEN) & set(wanted.states) else []
-    for ended in [*indexes, *(state for state in ENDED if state in wanted.states)]:
-        matches, stop = await _look_through(ledger, wanted, ended, sizes[ended or "open"], limit)
-        found += matches
-        stopped |= stop
-    found.sort(key=last_change, reverse=True)
-    return Found(found[:limit], stopped)
+    looked, size = 0, FIRST_READ
+    async with aclosing(_places(ledger, wanted, after)) as places:
+        while looked < LOOK_THROUGH:
+            size = min(size, LOOK_THROUGH - looked)
+            batch = await take(places, size)
+            rows = {row.id: row for row in await ledger.rows([place.run for place in batch])}
+            for place in batch:
+                row = rows.get(RunId(place.run))
+                if row and place.ended and wanted.is_before(row):
+                    return Page(found, None)
+                if row and wanted.has(row):
+                    if len(found) == limit:
+                        return Page(found, after)
+                    found.append(row)
+                after = place
+            if len(batch) < size:
+                return Page(found, None)
+            looked, size = looked + size, min(size * 2, LARGEST_READ)
+        more = await anext(places, None)
+    return Page(found, after if more else None)
 
 
-async def _look_through(
-    ledger: Ledger, wanted: Wanted, ended: State | None, size: int, limit: int
-) -> tuple[list[RunRow], bool]:
-    """Look through one index; only those of ended runs are in order, and can be left early."""
-    found: list[RunRow] = []
-    start, page = 0, FIRST_PAGE
-    while start < min(size, LOOK_THROUGH):
-        page = min(page, LOOK_THROUGH - start)
-        if ended is None:
-            rows = await ledger.open_runs(start=start, limit=page)
-        else:
-            rows = await ledger.ended_runs(ended, start=start, limit=page)
-        found += filter(wanted.has, rows)
-        if ended and (len(found) >= limit or any(map(wanted.is_before, rows))):
-            return found, False
-        start, page = start + page, min(page * 2, LARGEST_PAGE)
-    return found, size > start
+async def _places(ledger: Ledger, wanted: Wanted, after: Place | None) -> AsyncGenerator[Place]:
+    if set(OPEN) & set(wanted.states) and not (after and after.ended):
+        async with aclosing(_index(ledger, ledger.keys.open, after, ended=False)) as soonest:
+            async for place in soonest:
+                yield place
+    after = after if after and after.ended else None
+    states = [state for state in ENDED if state in wanted.states]
+    indexes = [_index(ledger, ledger.keys.ended(state), after, ended=True) for state in states]
+    heads = [await anext(index, None) for index in indexes]
+    while newest := max((head for head in heads if head), default=None):
+        yield newest
+        which = heads.index(newest)
+        heads[which] = await anext(indexes[which], None)
+
+
+async def _index(ledger: Ledger, key: str, after: Place | None, *, ended: bool) -> AsyncGenerator[Place]:
+    """The entries of one index past this place: ended runs from the newest on, open ones from the soonest."""
+    last = (after.score, after.run) if after else None
+    async with aclosing(walk_index(ledger.redis, key, last, descending=ended)) as entries:
+        async for score, run in entries:
+            yield Place(ended, score, run)

@@ -39,7 +39,9 @@ class Victims:
         self.home = home
         self.chance = chance
         self.killed: Counter[str] = Counter()
-        self.environment = os.environ | {"NIGHTSHIFT_HOME": str(home), "NIGHTSHIFT_REDIS_PORT": "0"}
+        ours = {"NIGHTSHIFT_HOME": str(home), "NIGHTSHIFT_REDIS_PORT": "0"}
+        ours |= {"NIGHTSHIFT_FLOWER_PORT": "0", "NIGHTSHIFT_WEB_PORT": "0"}
+        self.environment = os.environ | ours
         self.start()
 
     def start(self) -> None:

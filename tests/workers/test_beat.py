@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
@@ -303,6 +304,25 @@ def test_a_job_that_was_off_catches_nothing_up(deployment: Deployment, ago: Any)
     assert deployment.announced("tidy") == slot + 3 * PERIOD
     assert deployment.runs("tidy") == []
     assert deployment.skips("tidy") == []
+
+
+# Liveness
+
+
+@pytest.mark.parametrize("store", ["there", "away"])
+def test_every_tick_says_that_beat_is_alive_and_closing_leaves_no_file(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    if store == "away":
+        monkeypatch.setenv("NIGHTSHIFT_STATE_URL", "redis://127.0.0.1:1/0")
+        bootstrap.settings.cache_clear()
+    beat = deployment.beat(job("tidy"))
+    (file,) = (tmp_path / "run").glob("beat@*.alive")
+    os.utime(file, (0, 0))
+    beat.tick()
+    assert file.stat().st_mtime > 0
+    beat.close()
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 # Damage

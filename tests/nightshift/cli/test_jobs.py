@@ -82,7 +82,7 @@ async def test_a_job_that_is_off_runs_by_hand_and_says_that_it_is_off(cli: Cli, 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("run", "digset"), "no job is called 'digset'; there are digest"),
+        (("run", "digset"), "no job is called 'digset'; did you mean 'digest'?"),
         (("pause", "digset"), "no job is called 'digset'"),
         (("resume", "digset"), "no job is called 'digset'"),
         (("run", "digest"), "digest is the pulse's own trigger"),  # it is not recorded

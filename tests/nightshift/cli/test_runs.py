@@ -15,7 +15,7 @@ from tests.nightshift.cli.conftest import Cli, Stage, answer
 COLUMNS = {"id", "source", "nominal", "state", "reason", "attempts", "cost", "queue", "created", "ended"}
 
 
-async def test_open_and_ended_runs_are_listed_newest_first(cli: Cli, stage: Stage) -> None:
+async def test_open_runs_are_listed_first_and_then_ended_ones_newest_first(cli: Cli, stage: Stage) -> None:
     finished = await stage.run("first", outcome=done())
     await asyncio.sleep(0.002)  # instants are kept to the millisecond
     waiting = await stage.run("second")
@@ -24,12 +24,12 @@ async def test_open_and_ended_runs_are_listed_newest_first(cli: Cli, stage: Stag
 
     rows = answer(await cli("runs", "--json"))
 
-    assert [row["id"] for row in rows] == [broken, waiting, finished]
+    assert [row["id"] for row in rows] == [waiting, broken, finished]
     assert rows[0].keys() >= COLUMNS | {"started", "worker"}
-    assert (rows[0]["state"], rows[0]["reason"], rows[0]["cost"]) == ("failed", "no model", 25)
-    assert (rows[1]["state"], rows[1]["ended"]) == ("waiting", None)
+    assert (rows[0]["state"], rows[0]["ended"]) == ("waiting", None)
+    assert (rows[1]["state"], rows[1]["reason"], rows[1]["cost"]) == ("failed", "no model", 25)
     assert broken in (await cli("runs")).stdout
-    assert [row["id"] for row in answer(await cli("runs", "--json", "--limit", "1"))] == [broken]
+    assert [row["id"] for row in answer(await cli("runs", "--json", "--limit", "1"))] == [waiting]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def test_runs_are_found_by_state_source_and_time(
 async def test_a_search_that_stops_says_so(cli: Cli, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in ("a", "b", "c"):  # in this order even if they end in the same millisecond
         await stage.run(source, outcome=done())
-    monkeypatch.setattr(search, "FIRST_PAGE", 1)
+    monkeypatch.setattr(search, "FIRST_READ", 1)
     monkeypatch.setattr(search, "LOOK_THROUGH", 2)
     stopped = await cli("runs", "--json", "--source", "a")
     monkeypatch.setattr(search, "LOOK_THROUGH", 3)

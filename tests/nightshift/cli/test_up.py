@@ -45,7 +45,13 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def env(home: Path, compiled: str) -> dict[str, str]:
-    ours = {"NIGHTSHIFT_HOME": str(home), "NIGHTSHIFT_REDIS_PORT": "0", "PYTHONPYCACHEPREFIX": compiled}
+    ours = {
+        "NIGHTSHIFT_HOME": str(home),
+        "NIGHTSHIFT_REDIS_PORT": "0",
+        "NIGHTSHIFT_FLOWER_PORT": "0",
+        "NIGHTSHIFT_WEB_PORT": "0",
+        "PYTHONPYCACHEPREFIX": compiled,
+    }
     theirs = {
         name: value
         for name, value in os.environ.items()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,20 +10,27 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import embedded
-from nightshift.graph.census import take_census
+from nightshift.errors import BadSetting
+from nightshift.graph.census import graph_part, take_census
+from nightshift.parts import Parts
 from nightshift.store import command, new_client
 from nightshift.supervise import Supervisor
 
 
 @pytest.fixture
 async def graphs() -> AsyncIterator[Redis]:
-    """A real FalkorDB of the test's own."""
+    """A client of a real FalkorDB of the test's own."""
+    async with falkordb() as url, new_client(url) as client:
+        yield client
+
+
+@asynccontextmanager
+async def falkordb() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="ns-") as folder:
         spec = embedded.EmbeddedServer(home=Path(folder), password="open sesame")
         embedded.prepare(spec)
-        running = Supervisor([embedded.process(spec, timedelta(seconds=20))], Path(folder))
-        async with running, new_client(embedded.url(spec, 0)) as client:
-            yield client
+        async with Supervisor([embedded.process(spec, timedelta(seconds=20))], Path(folder)):
+            yield embedded.url(spec, 0)
 
 
 async def test_nodes_and_edges_of_all_graphs_are_counted(graphs: Redis) -> None:
@@ -30,3 +38,22 @@ async def test_nodes_and_edges_of_all_graphs_are_counted(graphs: Redis) -> None:
     await command(graphs, "GRAPH.QUERY", "one", "CREATE (:A)-[:KNOWS]->(:B)")
     await command(graphs, "GRAPH.QUERY", "two", "CREATE (:C)")
     assert await take_census(graphs) == {"graphs": 2, "nodes": 3, "edges": 1}
+
+
+async def test_the_graphs_client_is_a_part_that_crashes_with_its_server() -> None:
+    async with falkordb() as url:
+        parts = Parts(graph_part(url))
+        async with parts.use("graph") as graphs:
+            assert await take_census(graphs) == {"graphs": 0, "nodes": 0, "edges": 0}
+        await parts.look_after()
+        assert parts.report()[0]["alive"]
+    await parts.look_after()
+    (told,) = parts.report()
+    assert (told["alive"], told["crashes"]) == (False, 1)
+    assert "open sesame" not in told["why"]
+
+
+async def test_a_graph_that_is_not_set_names_the_setting() -> None:
+    with pytest.raises(BadSetting, match="NIGHTSHIFT_GRAPH_URL"):
+        async with Parts(graph_part(None)).use("graph"):
+            pass

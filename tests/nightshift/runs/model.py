@@ -124,7 +124,7 @@ class Model:
         if run.state is State.RUNNING:
             if run.lease > now:
                 return "busy"
-            self._return(run, now, "attempts", now)
+            self._take_back(run, now)
             if run.state.ended:
                 return "ended"
         if run.ready > now:
@@ -138,6 +138,7 @@ class Model:
             self.lanes[run.request.lane] = run_id
         run.state, run.token = State.RUNNING, run.token + 1
         run.lease = run.look_at = now + _ms(self.rules.lease)
+        self.tally[run.request.source, "claimed"] += 1
         return run.token
 
     def renew(self, run_id: str, token: int, cost: int, now: int) -> str | None:
@@ -193,7 +194,7 @@ class Model:
             if run.state.ended or run.look_at > now:
                 continue
             if run.state is State.RUNNING:
-                self._return(run, now, "attempts", now)
+                self._take_back(run, now)
                 if run.state.ended:
                     continue
             if run.request.queue in held:
@@ -227,6 +228,10 @@ class Model:
     def _take_lane(self, request: RunRequest) -> None:
         if request.lane:
             self.lanes.setdefault(request.lane, request.id)
+
+    def _take_back(self, run: ModelRun, now: int) -> None:
+        self.tally[run.request.source, "lost"] += 1
+        self._return(run, now, "attempts", now)
 
     def _return(self, run: ModelRun, at: int, spends: str, now: int) -> None:
         if run.asked_to_stop:

@@ -54,6 +54,7 @@ async def test_every_key_the_scripts_leave_is_one_that_keys_builds(
         keys.shift,
         *(keys.ended(state) for state in ("done", "skipped", "failed")),
         keys.tally((now - datetime(1970, 1, 1, tzinfo=now.tzinfo)).days),
+        keys.total,
         keys.skips(source),
         keys.events,
     }

@@ -506,13 +506,15 @@ async def test_a_settled_run_has_ended_and_says_how(
         "last_ended": str(to_ms(clock.now)),
         "last_nominal": str(to_ms(now)),
     }
-    assert await ledger.tally(now.date()) == {("news", outcome.state): 1, ("news", "cost"): 7}
+    tally = await ledger.tally(now.date())
+    assert tally == {("news", "claimed"): 1, ("news", outcome.state): 1, ("news", "cost"): 7}
     events = [facts for _, facts in await redis.xrange(keys.events)]
     assert [facts["type"] for facts in events] == ["run_recorded", "run_started", "run_settled"]
     assert events[-1] == {
         "type": "run_settled",
         "run": run.id,
         "source": "news",
+        "tenant": "default",
         "status": outcome.state,
         "reason": outcome.reason,
         "worker": "w1",
@@ -722,6 +724,8 @@ async def test_every_call_may_be_repeated_without_changing_anything(
     assert await ledger.tally(now.date()) == {
         ("news", "skipped:overlap"): 1,
         ("news", "skipped:asleep"): 2,
+        ("news", "claimed"): 5,
+        ("news", "lost"): 2,
         ("news", "skipped"): 1,
         ("mail", "skipped"): 1,
         ("news", "done"): 1,

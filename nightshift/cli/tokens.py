@@ -1,0 +1,105 @@
+"""Who may use the web: ``tokens``, making and revoking one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_table
+from nightshift.cli.words import duration
+from nightshift.phrases import when
+
+if TYPE_CHECKING:
+    from nightshift.web.tokens import Token, Tokens
+
+ROLES = ("viewer", "operator", "admin")
+SCOPES = ("metrics", "read", "operate", "admin")
+
+tokens = typer.Typer(invoke_without_command=True)
+
+
+@tokens.callback()
+def list_tokens(context: typer.Context, json: Json = False) -> None:
+    """List the tokens that let in: what each may do, never the token itself."""
+    if context.invoked_subcommand:
+        return
+    found = ask(lambda here: _tokens(here).list())
+    if json:
+        show_json([_facts(token) for token in found])
+        return
+    now = datetime.now(UTC)
+    columns = ("token", "role", "may", "tenant", "made", "expires")
+    show_table(
+        columns,
+        [
+            (
+                token.name,
+                token.role,
+                ", ".join(sorted(token.scopes)),
+                token.tenant or "all",
+                when(token.created, now),
+                when(token.expires, now) if token.expires else "never",
+            )
+            for token in found
+        ],
+    )
+
+
+@tokens.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom it is for; actions are told under it.")],
+    role: Annotated[str, typer.Option(metavar="ROLE", help=f"One of {', '.join(ROLES)}.")] = "viewer",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCOPE", help=f"Only this of what the role may: {', '.join(SCOPES)}. May be given again."
+        ),
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="See runs of this tenant alone.")] = None,
+    expires: Annotated[
+        timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="Not let in after this.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make a token and print it, for the only time: the store keeps a hash."""
+    from nightshift.errors import BadSetting
+    from nightshift.web.tokens import Role, Scope
+
+    for given, known in ((role, ROLES), *((each, SCOPES) for each in scope or ())):
+        if given not in known:
+            raise BadSetting(f"{given!r} is none of {', '.join(known)}")
+    scopes = [Scope(each) for each in scope or ()]
+    secret = ask(
+        lambda here: _tokens(here).create(name, Role(role), scopes=scopes, tenant=tenant, lifetime=expires)
+    )
+    if json:
+        show_json({"name": name, "token": secret})
+    else:
+        typer.echo(secret)
+        note("It is shown this once. Send it as `Authorization: Bearer TOKEN`, or sign in with it.")
+
+
+@tokens.command()
+def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="A token that is listed.")]) -> None:
+    """End a token at once, and every browser that signed in with it."""
+    ask(lambda here: _tokens(here).revoke(name))
+    typer.echo(f"{name} is revoked")
+
+
+def _tokens(here: Deployment) -> Tokens:
+    from nightshift.web.tokens import Tokens
+
+    return Tokens(here.ledger.redis, here.ledger.keys)
+
+
+def _facts(token: Token) -> dict[str, object]:
+    return {
+        "name": token.name,
+        "role": token.role,
+        "scopes": sorted(token.scopes),
+        "tenant": token.tenant,
+        "created": token.created,
+        "expires": token.expires,
+    }

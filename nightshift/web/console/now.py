@@ -1,0 +1,66 @@
+"""The page *Now*: what runs, what is next, and who is there, on a line of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import Request
+from fastapi.responses import RedirectResponse
+from nicegui import ui
+
+from nightshift.overview import read_overview
+from nightshift.processes import describe
+from nightshift.runs.search import Wanted, read_page
+from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.upcoming import read_upcoming
+from nightshift.web.console.frame import Page
+from nightshift.web.console.pages import page
+from nightshift.web.console.timeline import REACH, lay_out
+from nightshift.web.state import Web
+
+#: Runs and coming slots that the line holds.
+MOST_RUNS, MOST_COMING = 400, 60
+#: Comes every few seconds and leaves no run.
+PULSE = "job:pulse"
+
+
+@ui.page("/")
+async def now(request: Request, reach: str = "hour") -> RedirectResponse | None:
+    here = Page(request, "Now")
+    if not here.sees_everything:
+        return RedirectResponse("/runs")
+    reach = reach if reach in REACH else "hour"
+    here.live(("now", reach), lambda: draw(here.web, reach))
+    return None
+
+
+async def draw(web: Web, reach: str) -> str:
+    ledger = web.ledger
+    overview = await read_overview(ledger, web.switches)
+    since = overview.at - REACH[reach][0]
+    open_runs = (await read_page(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).runs
+    ended = (await read_page(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).runs
+    coming = await read_upcoming(ledger, after=overview.at, limit=MOST_COMING)
+    upcoming = [each for each in coming if each.source != PULSE]
+    latest = ended or (await read_page(ledger, Wanted(states=ENDED), limit=7)).runs
+    return page(
+        "now.html",
+        overview=overview,
+        running=[row for row in open_runs if row.state is State.RUNNING][:10],
+        doing=_doing(overview.open),
+        ended=latest,
+        upcoming=upcoming,
+        timeline=lay_out([*open_runs, *ended], upcoming, now=overview.at, reach=REACH[reach]),
+        reach_name=reach,
+        reaches=list(REACH),
+        facts=describe,
+    )
+
+
+def _doing(open_runs: Mapping[str, int]) -> str:
+    running, waiting = open_runs[State.RUNNING], open_runs[State.WAITING]
+    if running:
+        return "1 run is being carried out." if running == 1 else f"{running} runs are being carried out."
+    if waiting:
+        return "1 run waits." if waiting == 1 else f"{waiting} runs wait."
+    return "Nothing to do right now."

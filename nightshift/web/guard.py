@@ -1,0 +1,63 @@
+"""Who asks: the bearer of a token, checked before anything else is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from nightshift.errors import StoreUnreachable
+from nightshift.web.problems import Unauthorized, may_answer
+from nightshift.web.state import Web
+from nightshift.web.tokens import Scope, Token, require
+
+BEARER = HTTPBearer(auto_error=False, description="A token made by `nightshift tokens create`.")
+
+#: The client's own retries add up to far more if a store takes connections and never answers.
+PATIENCE_S = 5
+#: What every guarded route may answer instead of what was asked for.
+REFUSALS = may_answer(
+    {
+        401: "no token, or one that is not known",
+        403: "the token does not let its bearer do this",
+        422: "the request is malformed",
+        503: "the state store does not answer",
+        507: "the state store is full",
+    }
+)
+
+
+async def bearer(
+    request: Request, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
+) -> Token:
+    if shown is None:
+        raise Unauthorized("show a token, as `Authorization: Bearer …`; `nightshift tokens create` makes one")
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            token = await Web.of(request).tokens.find(shown.credentials)
+    except TimeoutError as error:
+        raise StoreUnreachable(f"the state store does not answer: not within {PATIENCE_S} s") from error
+    if token is None:
+        raise Unauthorized("the token is not known, has expired or was revoked")
+    return token
+
+
+def allowed(scope: Scope, *, everybody: bool = False) -> Callable[..., Coroutine[Any, Any, Token]]:
+    """Let in who may do this; ``everybody`` keeps out tokens of one tenant."""
+
+    async def check(token: Annotated[Token, Depends(bearer)]) -> Token:
+        require(token, scope, everybody=everybody)
+        return token
+
+    return check
+
+
+Reader = Annotated[Token, Depends(allowed(Scope.READ))]
+Operator = Annotated[Token, Depends(allowed(Scope.OPERATE))]
+#: Of the whole deployment rather than of one tenant.
+Keeper = Annotated[Token, Depends(allowed(Scope.READ, everybody=True))]
+KeeperOperator = Annotated[Token, Depends(allowed(Scope.OPERATE, everybody=True))]
+Scraper = Annotated[Token, Depends(allowed(Scope.METRICS, everybody=True))]

@@ -1,0 +1,94 @@
+"""The web process: the application and the console on one port, for whoever shows a token."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from redis.exceptions import RedisError
+
+from nightshift import bootstrap
+from nightshift.credentials import WEB, read, secret_file
+from nightshift.errors import BadSetting
+from nightshift.log import configure_logging
+from nightshift.settings import Settings
+from nightshift.store import new_client, translated
+from nightshift.web.app import RETRIES, create_app
+from nightshift.web.console import attach_console
+from nightshift.web.tokens import Tokens
+
+log = structlog.get_logger("nightshift.web")
+
+#: How long requests may take to end once the process is to stop.
+GRACE_S = 5
+#: What the system holds for a connection that does not take it, instead of megabytes.
+SEND_BUFFER = 128 * 1024
+TAKES_NOTHING_S = 60
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; refuses to start if nobody could sign in."""
+    configure_logging(settings.log_format)
+    try:
+        asyncio.run(_serve(settings))
+    except RedisError as error:
+        raise translated(error) from error
+
+
+async def _serve(settings: Settings) -> None:
+    try:
+        async with new_client(bootstrap.state_url(), retries=RETRIES) as redis:
+            await install_first_token(Tokens(redis, bootstrap.keys()), settings)
+        app = create_app()
+        attach_console(app, settings)
+        # Once it has stopped, the server raises the signal that stopped it again, which would kill.
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, lambda: None)
+        with listening_socket(settings) as here:
+            log.info("web_serves", host=settings.web_host, port=settings.web_port)
+            await new_server(app).serve(sockets=[here])
+    finally:
+        await bootstrap.close()
+
+
+def new_server(app: FastAPI) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",  # else every page that opens is two lines
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """Where the settings want the web; what is set here holds for every connection to it."""
+    host, port = settings.web_host, settings.web_port
+    here = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    if sys.platform == "linux":
+        # Otherwise a connection is closed only once its last bytes are taken, which may be never.
+        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKES_NOTHING_S * 1000)
+    return here
+
+
+async def install_first_token(tokens: Tokens, settings: Settings) -> None:
+    """Let in the token that the settings or the home's secrets name; without any token, refuse."""
+    path = secret_file(settings.home, WEB)
+    if settings.web_token:
+        await tokens.install_first(settings.web_token.get_secret_value())
+    elif path.exists():
+        await tokens.install_first(read(path))
+    elif not await tokens.list():
+        raise BadSetting(
+            "nobody could use the web, so it does not start; run `nightshift tokens create NAME`, or let "
+            f"`nightshift up` make {path}, or set NIGHTSHIFT_WEB_TOKEN to 32 or more random characters"
+        )

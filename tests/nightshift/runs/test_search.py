@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from nightshift.errors import BadQuery
+from nightshift.runs import search
+from nightshift.runs.ledger import Ledger
+from nightshift.runs.row import RunRow
+from nightshift.runs.search import Place, Wanted, read_page
+from nightshift.runs.states import ENDED, Outcome, State, done, failed, skipped
+from tests.nightshift.runs.model import request
+
+HOW = (done(), failed("broke"), skipped("quiet"))
+
+
+async def fill(ledger: Ledger, now: datetime, *, ended: int, waiting: int) -> None:
+    """Runs that ended in turn as each state, three in every instant, and runs that wait."""
+    for n in range(ended):
+        await end(ledger, f"ended-{n:03}", now, HOW[n % 3])
+        row = await ledger.get(f"ended-{n:03}@2026-11-20T12:00:00Z")
+        score = 1_000_000 + n // 3
+        await ledger.redis.zadd(ledger.keys.ended(row.state), {row.id: score})
+    for n in range(waiting):
+        await ledger.record(request(f"open-{n:03}", now - timedelta(seconds=n // 2)))
+
+
+async def end(ledger: Ledger, source: str, now: datetime, how: Outcome) -> None:
+    wanted = request(source, now)
+    await ledger.record(wanted)
+    claimed = await ledger.claim(wanted.id, worker="w", message="m")
+    assert isinstance(claimed, RunRow), claimed
+    await ledger.settle(wanted.id, claimed.token, how)
+
+
+async def pages(ledger: Ledger, wanted: Wanted, limit: int) -> list[list[str]]:
+    found, after = [], None
+    while True:
+        page = await read_page(ledger, wanted, limit=limit, after=after)
+        found.append([row.source for row in page.runs])
+        if page.next is None:
+            return found
+        after = Place.parse(str(page.next))  # as whoever turns the page hands it back
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 100])
+async def test_pages_put_together_are_every_run_once_in_order(
+    ledger: Ledger, now: datetime, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_READ", 2)
+    await fill(ledger, now, ended=20, waiting=9)
+
+    found = await pages(ledger, Wanted(), limit)
+
+    together = [source for page in found for source in page]
+    assert sorted(together) == sorted(
+        {f"ended-{n:03}" for n in range(20)} | {f"open-{n:03}" for n in range(9)}
+    )
+    assert [source[:4] for source in together] == ["open"] * 9 + ["ende"] * 20
+    instants = [int(source[-3:]) // 3 for source in together[9:]]
+    assert instants == sorted(instants, reverse=True)
+    assert all(len(page) == limit for page in found[:-1])
+
+
+@pytest.mark.parametrize("state", ENDED)
+async def test_a_page_of_one_state_holds_no_other(ledger: Ledger, now: datetime, state: State) -> None:
+    await fill(ledger, now, ended=9, waiting=2)
+    page = await read_page(ledger, Wanted(states=(state,)), limit=100)
+    assert [row.state for row in page.runs] == [state] * 3
+    assert page.next is None
+
+
+async def test_what_is_rare_is_found_over_several_pages_that_may_be_empty(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LOOK_THROUGH", 5)
+    await fill(ledger, now, ended=12, waiting=0)
+    found = await pages(ledger, Wanted(sources=("ended-000",)), 10)
+    assert found == [[], [], ["ended-000"]]
+
+
+async def test_a_run_of_another_tenant_is_on_no_page(ledger: Ledger, now: datetime) -> None:
+    await ledger.record(request("theirs", now, tenant="b"))
+    await ledger.record(request("ours", now, tenant="a"))
+    assert await pages(ledger, Wanted(tenant="a"), 10) == [["ours"]]
+
+
+async def test_a_run_that_is_dropped_between_two_pages_costs_no_other(ledger: Ledger, now: datetime) -> None:
+    await fill(ledger, now, ended=9, waiting=0)
+    first = await read_page(ledger, Wanted(), limit=4)
+    assert first.next is not None
+    await ledger.redis.delete(ledger.keys.run(first.next.run))
+    for state in ENDED:
+        await ledger.redis.zrem(ledger.keys.ended(state), first.next.run)
+    rest = await read_page(ledger, Wanted(), limit=10, after=first.next)
+    assert len(rest.runs) == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "open", "ended:x:y", "ended:1:", "elsewhere:1:run", "ended:1e9:run", "ended:٣:run"]
+)
+def test_a_place_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BadQuery, match="no place in a list of runs"):
+        Place.parse(text)
