@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    for name in ("bench.pool", "bench.pulse", "bench.events", "bench.listing"):
+    for name in ("bench.pool", "bench.pulse", "bench.events", "bench.listing", "bench.console"):
         print(f"\n== {name}", flush=True)
         sys.argv = [name]
         runpy.run_module(name, run_name="__main__")

@@ -62,7 +62,7 @@ class Heard:
 
 async def listen_to_many(seconds: int) -> Figures:
     """A real web process, its listeners in this one."""
-    async with scene() as here, _web(here) as (web, url), AsyncExitStack() as stack:
+    async with scene() as here, web(here) as (process, url), AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             httpx2.AsyncClient(
                 base_url=url,
@@ -77,11 +77,11 @@ async def listen_to_many(seconds: int) -> Figures:
             for each in heard:
                 group.create_task(each.listen(client, last))
             await asyncio.sleep(2)  # everybody listens
-            before, began = sum(web.cpu_times()[:2]), time.perf_counter()
+            before, began = sum(process.cpu_times()[:2]), time.perf_counter()
             await _publish(here, seconds)
         took = time.perf_counter() - began
-        cpu = sum(web.cpu_times()[:2]) - before
-        memory = web.memory_info().rss / 2**20
+        cpu = sum(process.cpu_times()[:2]) - before
+        memory = process.memory_info().rss / 2**20
     latencies = [latency for each in heard for latency in each.latencies]
     assert all(each.numbers == list(range(last + 1)) for each in heard), "lost, doubled or out of order"
     return {
@@ -107,7 +107,7 @@ async def _publish(here: Scene, seconds: int) -> None:
 
 
 @asynccontextmanager
-async def _web(here: Scene) -> AsyncIterator[tuple[psutil.Process, str]]:
+async def web(here: Scene) -> AsyncIterator[tuple[psutil.Process, str]]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     env = here.environment | {"NIGHTSHIFT_WEB_PORT": str(port), "NIGHTSHIFT_WEB_TOKEN": SECRET}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -45,8 +46,8 @@ async def fill(ledger: Ledger, runs: int, others: int) -> None:
         pipeline = ledger.redis.pipeline(transaction=False)
         for number in range(first, min(first + BATCH, runs)):
             ended = to_ms(NOW) + number
-            facts = {**row, "id": f"run-{number}", "state": "done", "ended": str(ended)}
-            pipeline.hset(ledger.keys.run(f"run-{number}"), mapping=dict(facts))
+            facts: dict[Any, Any] = {**row, "id": f"run-{number}", "state": "done", "ended": str(ended)}
+            pipeline.hset(ledger.keys.run(f"run-{number}"), mapping=facts)
             pipeline.zadd(ledger.keys.ended(State.DONE), {f"run-{number}": ended})
         await pipeline.execute()
     changing = ledger.redis.pipeline(transaction=False)

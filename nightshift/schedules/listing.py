@@ -13,7 +13,7 @@ from nightshift.errors import BadQuery
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import from_ms
 from nightshift.schedules.schedule import Schedule
-from nightshift.store import take, walk_index
+from nightshift.store import LARGEST_READ, take, walk_index
 
 #: One page looks at no more schedules than this, however few are wanted.
 LOOK_THROUGH = 10_000
@@ -66,7 +66,7 @@ async def read_schedules(
     last = (after.score, after.id) if after else None
     looked = 0
     async with aclosing(walk_index(ledger.redis, ledger.keys.due, last)) as entries:
-        while batch := await take(entries, limit):
+        while batch := await take(entries, LARGEST_READ):
             pipeline = ledger.redis.pipeline(transaction=False)
             for _, id in batch:
                 pipeline.hgetall(ledger.keys.schedule(id))

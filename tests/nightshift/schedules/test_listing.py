@@ -50,6 +50,7 @@ async def test_pages_put_together_are_every_schedule_once_soonest_first(
     ledger: Ledger, now: datetime, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "FIRST_READ", 2)
+    monkeypatch.setattr(store, "LARGEST_READ", 2)  # fewer than are due in one instant
     await put(ledger, now, 20)
     found = await pages(ledger, limit)
     assert [id for page in found for id in page] == [f"default-{n:03}" for n in range(20)]

@@ -113,6 +113,19 @@ async def ask_and_never_read(here: Served, stack: AsyncExitStack) -> socket.sock
     return deaf
 
 
+async def test_a_listener_that_takes_nothing_for_long_loses_its_place(
+    serve: Serve, store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before the system would give its connection up."""
+    monkeypatch.setattr(events_module, "SEND_TIMEOUT_S", 0.2)
+    async with serve() as here, AsyncExitStack() as stack:
+        await ask_and_never_read(here, stack)
+        await here.until_listeners(1)
+        for round in range(4):
+            await publish(store, *range(round * 1000, round * 1000 + 1000), preview="x" * 1000)
+        await here.until_listeners(0)
+
+
 async def test_listeners_that_never_read_are_cut_off_and_cost_neither_memory_nor_time(
     serve: Serve, store: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,18 +138,22 @@ async def test_listeners_that_never_read_are_cut_off_and_cost_neither_memory_nor
         await here.until_listeners(501)
         before = process.memory_info().rss
         most = before
-        for round in range(12):
+        for round in range(10):
             began = asyncio.get_running_loop().time()
             await publish(store, *range(round * 100, round * 100 + 100), preview="x" * 400)
             await listener.until_events(round * 100 + 100, seconds=5)
             assert asyncio.get_running_loop().time() - began < 3
             most = max(most, process.memory_info().rss)
-        assert counted(listener.events) == list(range(1200))
+        assert counted(listener.events) == list(range(1000))
         await here.until_listeners(1)
         assert most - before < 250 * 2**20
         async with asyncio.timeout(10):
-            while len([each for each in process.net_connections("tcp") if each.laddr[1] == here.port]) > 30:
+            while connections(process, here) > 30:
                 await asyncio.sleep(0.1)
+
+
+def connections(process: psutil.Process, here: Served) -> int:
+    return sum(each.laddr[1] == here.port for each in process.net_connections("tcp"))
 
 
 async def test_streams_end_when_the_server_is_told_to_stop(serve: Serve) -> None:
