@@ -66,7 +66,7 @@ async def read_schedules(
     last = (after.score, after.id) if after else None
     looked = 0
     async with aclosing(walk_index(ledger.redis, ledger.keys.due, last)) as entries:
-        while batch := await take(entries, LARGEST_READ):
+        while batch := await take(entries, min(LARGEST_READ, LOOK_THROUGH - looked)):
             pipeline = ledger.redis.pipeline(transaction=False)
             for _, id in batch:
                 pipeline.hgetall(ledger.keys.schedule(id))
@@ -77,9 +77,8 @@ async def read_schedules(
                     found.append(_view(Schedule.from_row(row), from_ms(score)))
                 after = Due(score, id)
             looked += len(batch)
-            if looked >= LOOK_THROUGH:
-                return Page(found, after)
-    return Page(found, None)
+        more = await anext(entries, None)
+    return Page(found, after if more else None)
 
 
 def _view(schedule: Schedule, next: datetime) -> ScheduleView:
