@@ -20,6 +20,7 @@ from nightshift.supervise import private_folder
 
 FLOWER = "flower"
 WEB = "web"
+REDIS = "redis-password"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ def read(path: Path) -> str:
 
 def secret_file(home: Path, name: str) -> Path:
     return home / "secrets" / name
+
+
+def redis_password(home: Path) -> str:
+    """The password of this home's embedded server."""
+    return make_once(home, REDIS, lambda: token_urlsafe(32)).secret
 
 
 def make_flower_credentials(home: Path) -> Made:

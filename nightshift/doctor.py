@@ -19,6 +19,7 @@ from nightshift.jobs.row import Need
 from nightshift.jobs.table import JobStatus, read_table
 from nightshift.overview import Overview, consumers, leader, read_overview
 from nightshift.phrases import span, times
+from nightshift.ports import refuse_taken_port
 from nightshift.queues import QUEUE_NAMES, VISIBILITY_TIMEOUT
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
@@ -120,9 +121,9 @@ def _binaries(settings: Settings) -> Check:
 
 def _port(port: int) -> Check:
     try:
-        embedded.check_port(port)
+        refuse_taken_port(embedded.LOOPBACK, port, embedded.PORT_VARIABLE)
     except BadSetting as error:
-        return Check("port", "fail", str(error), "set NIGHTSHIFT_REDIS_PORT to another port, or to 0")
+        return Check("port", "fail", str(error), f"set {embedded.PORT_VARIABLE} to another port, or to 0")
     return Check("port", "ok", f"port {port} is free")
 
 

@@ -11,29 +11,28 @@ import asyncio
 import hashlib
 import os
 import re
-import secrets
 import shlex
-import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import cast
 from urllib.parse import quote
 
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ResponseError
 
+from nightshift.credentials import redis_password
 from nightshift.errors import BadSetting, UnsafeStore
+from nightshift.ports import port_trouble, refuse_taken_port
 from nightshift.settings import Settings
 from nightshift.store import AWAY, new_client, translated
 from nightshift.supervise import Process, StartFailed, last_lines, private_folder
 
 LOOPBACK = "127.0.0.1"
+PORT_VARIABLE = "NIGHTSHIFT_REDIS_PORT"
 #: What every system lets the address of a socket be, with some room (Linux 108 bytes, macOS 104).
 LONGEST_ADDRESS = 100
 START_MARK = "Redis is starting"
@@ -67,26 +66,11 @@ def spec_from(settings: Settings) -> EmbeddedServer:
     """The server these settings ask for."""
     return EmbeddedServer(
         home=settings.home,
-        password=load_password(settings.home),
+        password=redis_password(settings.home),
         port=settings.redis_port or None,
         maxmemory=settings.redis_maxmemory,
         graph=settings.graph_url is None,
     )
-
-
-def load_password(home: Path) -> str:
-    """This home's password, made on the first call and only readable by this user."""
-    path = private_folder(home / "secrets") / "redis-password"
-    if not path.exists():
-        with NamedTemporaryFile("w", dir=path.parent) as fresh:
-            fresh.write(secrets.token_urlsafe(32))
-            fresh.flush()
-            with suppress(FileExistsError):  # another process was first, and its password holds
-                os.link(fresh.name, path)
-    password = path.read_text().strip()
-    if not password:
-        raise BadSetting(f"{path} is empty, which would mean no password; delete it to have a new one made")
-    return password
 
 
 def socket_path(home: Path) -> Path:
@@ -131,7 +115,7 @@ def prepare(spec: EmbeddedServer) -> None:
     for folder in (spec.data, spec.log.parent, spec.config.parent):
         private_folder(folder)
     if spec.port:
-        check_port(spec.port)
+        refuse_taken_port(LOOPBACK, spec.port, PORT_VARIABLE)
     # The password is in this file because a command line can be read by everybody.
     spec.config.touch(mode=0o600)
     spec.config.chmod(0o600)
@@ -200,23 +184,6 @@ def _find_binary(name: str) -> Path:
     )
 
 
-def check_port(port: int) -> None:
-    """Refuse a port on which somebody else listens."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise BadSetting(_port_trouble(port, error.strerror or str(error))) from error
-
-
-def _port_trouble(port: int | None, trouble: str) -> str:
-    return (
-        f"cannot listen on {LOOPBACK}:{port}: {trouble.lower()}; set NIGHTSHIFT_REDIS_PORT to another port "
-        f"or to 0 for none (`ss -ltnp 'sport = :{port}'` or `lsof -i :{port}` shows who holds it)"
-    )
-
-
 async def wait_ready(spec: EmbeddedServer, timeout: timedelta) -> None:
     """
     Return once the server answers and has loaded its data.
@@ -252,7 +219,7 @@ def _silence(spec: EmbeddedServer, timeout: timedelta, error: Exception) -> str:
 def explain(spec: EmbeddedServer, log: str) -> str | None:
     """Why a start that logged this failed and what to do, if it is one of the usual reasons."""
     if "Address already in use" in log:
-        return _port_trouble(spec.port, "address already in use")
+        return port_trouble(LOOPBACK, spec.port, "address already in use", PORT_VARIABLE)
     if found := re.search(r"reading the append only file ([^\s:]+)", log):
         check = ["-a", "redis-check-aof", str(_find_binary("redis-server"))]
         check += ["--fix", str(spec.data / "appendonlydir" / "appendonly.aof.manifest")]

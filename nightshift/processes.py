@@ -89,6 +89,8 @@ def describe(process: Process) -> str:
     match process.kind:
         case "beat":
             return "leads" if facts.get("leads") else "stands by"
+        case "worker" if not facts.get("ready", True):
+            return f"not ready: {facts['why']}"
         case "worker":
             pool = facts.get("pool", {})
             busy = f"{pool.get('running', 0)} of {pool.get('limit', '?')} slots busy"

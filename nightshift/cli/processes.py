@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +50,7 @@ def beat() -> None:
 def flower() -> None:
     """Become Flower, for whoever has the credentials in NIGHTSHIFT_FLOWER_AUTH or those that `up` made."""
     from nightshift import bootstrap
+    from nightshift.ports import refuse_taken_port
 
     settings = bootstrap.settings()
     refuse_taken_port(settings.flower_host, settings.flower_port, "NIGHTSHIFT_FLOWER_PORT")
@@ -69,18 +69,6 @@ def _become(*what: str) -> None:
 def start_command(*what: str) -> list[str]:
     """How to start a process that runs Celery, from the checkout."""
     return [sys.executable, "-m", "workers.start", *what]
-
-
-def refuse_taken_port(host: str, port: int, variable: str) -> None:
-    """Refuse an address on which nothing more can listen; the variable is the one that names the port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise BadSetting(
-            f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; set {variable} to "
-            f"another port (`ss -ltnp 'sport = :{port}'` or `lsof -i :{port}` shows who holds it)"
-        ) from error
 
 
 def environment(settings: Settings) -> dict[str, str]:

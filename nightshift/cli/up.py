@@ -25,13 +25,14 @@ from redis.exceptions import RedisError
 
 import nightshift
 from nightshift import bootstrap, embedded
-from nightshift.cli.processes import checkout, environment, refuse_taken_port, start_command
+from nightshift.cli.processes import checkout, environment, start_command
 from nightshift.cli.runs import line_of
 from nightshift.credentials import WEB, Made, flower_credentials, make_flower_credentials, make_once
 from nightshift.errors import NightshiftError, StoreUnreachable
 from nightshift.events import Event, follow_events
 from nightshift.overview import await_ready, leader
 from nightshift.phrases import span, stamp
+from nightshift.ports import refuse_taken_port
 from nightshift.processes import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State

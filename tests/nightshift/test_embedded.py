@@ -20,12 +20,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
+from nightshift.credentials import redis_password
 from nightshift.embedded import (
     EmbeddedServer,
     broker_url,
     check_store,
     explain,
-    load_password,
     prepare,
     process,
     server_command,
@@ -51,7 +51,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def spec(home: Path) -> EmbeddedServer:
-    return EmbeddedServer(home=home, password=load_password(home), graph=False)
+    return EmbeddedServer(home=home, password=redis_password(home), graph=False)
 
 
 @asynccontextmanager
@@ -119,15 +119,15 @@ async def test_the_graph_answers(spec: EmbeddedServer) -> None:
 
 def test_everybody_who_asks_first_gets_the_same_password(home: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        passwords = set(pool.map(load_password, [home] * 8))
-    assert passwords == {load_password(home)}
+        passwords = set(pool.map(redis_password, [home] * 8))
+    assert passwords == {redis_password(home)}
 
 
 def test_an_empty_password_is_refused(home: Path) -> None:
-    load_password(home)
+    redis_password(home)
     (home / "secrets" / "redis-password").write_text("\n")
     with pytest.raises(BadSetting, match=r"redis-password is empty.*delete it"):
-        load_password(home)
+        redis_password(home)
 
 
 def test_a_server_that_is_not_installed_is_named(

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift.overview import read_overview
-from nightshift.processes import describe
+from nightshift.processes import Process, describe
 from nightshift.runs.search import Wanted, read_page
 from nightshift.runs.states import ENDED, OPEN, State
 from nightshift.upcoming import read_upcoming
@@ -54,7 +54,15 @@ async def draw(web: Web, reach: str) -> str:
         reach_name=reach,
         reaches=list(REACH),
         facts=describe,
+        how=_how,
     )
+
+
+def _how(process: Process) -> str:
+    """How a process is, in one word."""
+    if not process.alive:
+        return "gone"
+    return "alive" if process.facts.get("ready", True) else "unready"
 
 
 def _doing(open_runs: Mapping[str, int]) -> str:

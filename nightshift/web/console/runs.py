@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import Place, Wanted, last_change, read_page
 from nightshift.runs.states import State
+from nightshift.store import store_now
 from nightshift.web.api.runs import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
@@ -25,21 +27,33 @@ from nightshift.web.tokens import Scope, Token
 from nightshift.why import why_run
 
 ON_A_PAGE = 50
+#: How far back to look, by the name that people choose it by.
+WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 
 @ui.page("/runs")
-async def runs(request: Request, state: str = "", source: str = "", after: str = "") -> None:
+async def runs(
+    request: Request, state: str = "", source: str = "", within: str = "", after: str = ""
+) -> None:
     here = Page(request, "Runs")
-    chosen = {name: value for name, value in (("state", state), ("source", source)) if value}
+    given = {"state": state, "source": source, "within": within}
+    chosen = {name: value for name, value in given.items() if value}
+
+    def link(name: str, value: str) -> str:
+        """The same list, with this filter changed."""
+        others = {each: kept for each, kept in (given | {name: value}).items() if kept}
+        return f"/runs?{urlencode(others)}"
+
     with here.body:
-        ui.html(page("filters.html", states=list(State), state=state, source=source), sanitize=False)
-    here.live(("runs", state, source, after), partial(draw_runs, here.web, here.token, chosen, after))
+        filters = page("filters.html", states=list(State), spans=list(WITHIN), link=link, **given)
+        ui.html(filters, sanitize=False)
+    here.live(("runs", *given.values(), after), partial(draw_runs, here.web, here.token, chosen, after))
 
 
 async def draw_runs(web: Web, token: Token, chosen: dict[str, str], after: str) -> str:
     shown = partial(page, "runs.html", query=urlencode(chosen), after=after, changed=last_change)
     try:
-        wanted = _wanted(chosen, token)
+        wanted = _wanted(chosen, token, await store_now(web.ledger.redis))
         found = await read_page(
             web.ledger, wanted, limit=ON_A_PAGE, after=Place.parse(after) if after else None
         )
@@ -48,13 +62,16 @@ async def draw_runs(web: Web, token: Token, chosen: dict[str, str], after: str) 
     return shown(page=found, problem="")
 
 
-def _wanted(chosen: dict[str, str], token: Token) -> Wanted:
-    state, source = chosen.get("state"), chosen.get("source")
+def _wanted(chosen: dict[str, str], token: Token, now: datetime) -> Wanted:
+    state, source, within = chosen.get("state"), chosen.get("source"), chosen.get("within")
     if state and state not in set(State):
         raise BadQuery(f"{state!r} is no state of a run; there are {', '.join(State)}")
+    if within and within not in WITHIN:
+        raise BadQuery(f"{within!r} is no span of time; there are {', '.join(WITHIN)}")
     return Wanted(
         states=(State(state),) if state else tuple(State),
         sources=(source, source_of(source)) if source else None,
+        since=now - WITHIN[within] if within else None,
         tenant=token.tenant,
     )
 
