@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,10 @@ from redis.asyncio import Redis
 
 from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
+
+# Whoever runs the tests in the background has SIGINT ignored, and so would every process that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -213,9 +213,11 @@ class _SmallProfile:
             self._warn(f"Warning: {warning}")
 
     async def _await_report(self, kind: str) -> None:
-        began = await store_now(self._store)
+        began: datetime | None = None
 
         async def has_reported() -> bool:
+            nonlocal began
+            began = began or await store_now(self._store)
             found = await read_processes(self._store, self._ledger.keys)
             return any(each.kind == kind and each.seen >= began for each in found)
 

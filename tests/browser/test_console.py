@@ -134,7 +134,8 @@ async def test_a_page_ends_with_its_token(console: Console) -> None:
 async def test_runs_are_turned_page_by_page_and_filtered(console: Console) -> None:
     deployment = console.deployment
     runs = [await deployment.ask(f"paged-{n % 2}") for n in range(70)]
-    await deployment.until_state(runs[-1], State.DONE)
+    for run in runs:
+        await deployment.until_state(run, State.DONE)
     page = await console.visit("/runs?state=done&source=paged-1")
     await expect(page.locator(".row")).to_have_count(35)
     await page.get_by_role("link", name="hour").click()

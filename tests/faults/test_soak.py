@@ -78,6 +78,13 @@ class Victims:
                     found[file.stem] = process
         return found
 
+    async def keep_supervisor(self) -> None:
+        """Start the supervisor again if it gave up, as systemd does: its children may die too soon."""
+        while True:
+            if self.supervisor.poll() is not None:
+                self.start()
+            await asyncio.sleep(0.5)
+
     def stop(self) -> None:
         self.supervisor.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
@@ -92,6 +99,7 @@ async def endure(home: Path, *, seconds: float, kills: int, seed: int) -> None:
     imports = '[celery]\nimports = ["tests.faults.work"]\n'
     deployment = Deployment(home, imports, embedded.socket_path(home), server.password)
     victims = Victims(home, random.Random(seed))
+    keeping = asyncio.create_task(victims.keep_supervisor())
     try:
         async with deployment:
             await until(deployment.pulse_is_held, 60, "the pulse is held")
@@ -109,6 +117,7 @@ async def endure(home: Path, *, seconds: float, kills: int, seed: int) -> None:
             print(f"--- {log.name}\n{log.read_text()[-1500:]}")
         raise
     finally:
+        keeping.cancel()
         victims.stop()
 
 
