@@ -133,14 +133,15 @@ async def test_a_page_ends_with_its_token(console: Console) -> None:
 
 async def test_runs_are_turned_page_by_page_and_filtered(console: Console) -> None:
     deployment = console.deployment
-    runs = [await deployment.ask(f"paged-{n % 2}") for n in range(70)]
+    runs = {await deployment.ask(f"paged-{n % 2}") for n in range(70)}
+    of_one = sum(run.startswith("paged-1@") for run in runs)
     for run in runs:
         await deployment.until_state(run, State.DONE)
     page = await console.visit("/runs?state=done&source=paged-1")
-    await expect(page.locator(".row")).to_have_count(35)
+    await expect(page.locator(".row")).to_have_count(of_one)
     await page.get_by_role("link", name="hour").click()
     await expect(page).to_have_url(console.url + "/runs?state=done&source=paged-1&within=hour")
-    await expect(page.locator(".row")).to_have_count(35)
+    await expect(page.locator(".row")).to_have_count(of_one)
     await page.get_by_role("link", name="any time").click()
     await expect(page).to_have_url(console.url + "/runs?state=done&source=paged-1")
     await page.goto(console.url + "/runs?state=done")

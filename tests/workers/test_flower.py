@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -180,7 +181,11 @@ def test_the_right_credentials_open_it_and_no_password_shows(flower: Watched, pa
 
 
 def test_a_worker_shows_its_servers_without_their_passwords(flower: Watched) -> None:
-    worker = json.loads(flower.get("/api/workers?refresh=1")[1])[WORKER]
+    worker: dict[str, Any] = {}
+    give_up = time.monotonic() + 20
+    while not {"stats", "conf"} <= worker.keys() and time.monotonic() < give_up:
+        # Flower gives workers a second to answer.
+        worker = json.loads(flower.get("/api/workers?refresh=1")[1]).get(WORKER, {})
     assert worker["stats"]["broker"]["hostname"].startswith("redis+socket://:**@/")
     assert worker["conf"]["redbeat_redis_url"] == "*" * 8, "which others could ask the worker for, too"
 
