@@ -74,9 +74,11 @@ class Page:
 
     def _live(self, key: Hashable, read: Callable[[], Awaitable[str]]) -> ui.html:
         shown = ui.html(sanitize=False)  # the templates escape
+        # Whoever sees the same and may do the same is shown the same.
+        shared = key, self.token.tenant, self.may_operate
 
         async def look() -> None:
-            html = await self.console.board.show((key, self.token.digest), read)
+            html = await self.console.board.show(shared, read)
             if html != shown.content:
                 shown.content = html
 
