@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from fastapi import Request
+from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
@@ -19,8 +20,10 @@ ON_A_PAGE = 50
 
 
 @ui.page("/jobs")
-async def jobs(request: Request, after: str = "") -> None:
+async def jobs(request: Request, after: str = "") -> RedirectResponse | None:
     here = Page(request, "Jobs")
+    if not here.sees_everything:
+        return RedirectResponse("/runs")
     web = here.web
 
     async def run(token: Token, name: str) -> str:
@@ -41,12 +44,12 @@ async def jobs(request: Request, after: str = "") -> None:
     async def why(token: Token, name: str) -> str:
         return " ".join((await why_job(web.ledger, name)).says)
 
-    if here.sees_everything:
-        here.live(
-            ("jobs", after),
-            partial(draw, web, here.may_operate, after),
-            {"run": run, "pause": pause, "resume": resume, "why": why},
-        )
+    here.live(
+        ("jobs", after),
+        partial(draw, web, here.may_operate, after),
+        {"run": run, "pause": pause, "resume": resume, "why": why},
+    )
+    return None
 
 
 async def draw(web: Web, may_operate: bool, after: str) -> str:
