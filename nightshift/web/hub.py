@@ -90,6 +90,8 @@ class EventHub:
         self._ring: deque[_Kept] = deque(maxlen=RING)
         self._last: Position | None = None
         self._changed = asyncio.Event()
+        #: Those of late, so that the same frame for many listeners is one, whether they take it or not.
+        self._frames: dict[Frame, Frame] = {}
         #: Why there is nothing new to tell, while the store is away.
         self.away: str | None = None
         self.listeners = 0
@@ -113,6 +115,7 @@ class EventHub:
             self._ring.extend(_Kept(_position(event.id), event, encode(event)) for event in events)
             if events:
                 self._last = self._ring[-1].position
+                self._frames.clear()
             if events or self.away is not None:
                 self._turn(away=None)
                 await asyncio.sleep(GATHER.total_seconds())
@@ -163,7 +166,7 @@ class EventHub:
                     continue
                 at = batch.at
                 if frame := batch.as_seen(sees):
-                    yield frame
+                    yield self._frames.setdefault(frame, frame)
                     await asyncio.sleep(PACE.total_seconds())
         finally:
             self.listeners -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from functools import lru_cache
 from typing import Annotated
 
 import structlog
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from nightshift.errors import TransientError
 from nightshift.events import Event
 from nightshift.web.guard import REFUSALS, Reader
-from nightshift.web.hub import parse_position
+from nightshift.web.hub import Frame, parse_position
 from nightshift.web.state import Web
 from nightshift.web.tokens import Token
 
@@ -76,7 +77,7 @@ class Stream(EventSourceResponse):
             log.info("listener_cut_off", after_s=SEND_TIMEOUT_S)
 
 
-async def _frames(web: Web, token: Token, after: str | None) -> AsyncIterator[ServerSentEvent]:
+async def _frames(web: Web, token: Token, after: str | None) -> AsyncIterator[bytes]:
     def sees(event: Event) -> bool:
         return token.sees(event.facts.get("tenant"))
 
@@ -89,4 +90,10 @@ async def _frames(web: Web, token: Token, after: str | None) -> AsyncIterator[Se
                     if not await web.tokens.holds(token):
                         return
                 look_again = clock() + LOOK_AGAIN_S
-            yield ServerSentEvent(frame.data, event=frame.kind, id=frame.id)
+            yield _encoded(frame)
+
+
+@lru_cache(maxsize=8)
+def _encoded(frame: Frame) -> bytes:
+    """The frame as it is sent: once for all who are sent it."""
+    return ServerSentEvent(frame.data, event=frame.kind, id=frame.id).encode()
