@@ -58,8 +58,10 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_socket: Path) -> Iterator[None]:
-    """Settings that name the test's store, read afresh."""
+def settled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_socket: Path, redis: Redis, broker: Redis
+) -> Iterator[None]:
+    """Settings that name the test's stores, read afresh; the stores are swept afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NIGHTSHIFT_STATE_URL", f"unix://{redis_socket}?db={STATE}")
