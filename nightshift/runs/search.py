@@ -79,8 +79,9 @@ async def read_page(ledger: Ledger, wanted: Wanted, *, limit: int, after: Place 
     List open runs, those to be looked at soonest first, and then ended ones, newest first.
 
     A page may be short of its limit, even empty, and still have a next: LOOK_THROUGH runs were looked at.
+    A run that ends while it is being read stands in both indexes, and is listed once.
     """
-    found: list[RunRow] = []
+    found: dict[RunId, RunRow] = {}
     looked, size = 0, FIRST_READ
     async with aclosing(_places(ledger, wanted, after)) as places:
         while looked < LOOK_THROUGH:
@@ -90,17 +91,17 @@ async def read_page(ledger: Ledger, wanted: Wanted, *, limit: int, after: Place 
             for place in batch:
                 row = rows.get(RunId(place.run))
                 if row and place.ended and wanted.is_before(row):
-                    return Page(found, None)
-                if row and wanted.has(row):
+                    return Page(list(found.values()), None)
+                if row and wanted.has(row) and row.id not in found:
                     if len(found) == limit:
-                        return Page(found, after)
-                    found.append(row)
+                        return Page(list(found.values()), after)
+                    found[row.id] = row
                 after = place
             if len(batch) < size:
-                return Page(found, None)
+                return Page(list(found.values()), None)
             looked, size = looked + size, min(size * 2, LARGEST_READ)
         more = await anext(places, None)
-    return Page(found, after if more else None)
+    return Page(list(found.values()), after if more else None)
 
 
 async def _places(ledger: Ledger, wanted: Wanted, after: Place | None) -> AsyncGenerator[Place]:

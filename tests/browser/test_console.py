@@ -41,7 +41,8 @@ async def test_somebody_with_the_token_signs_in_and_sees_how_it_stands(console: 
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/runs", "/runs/any", "/jobs", "/_nicegui/x", "/_nicegui_ws/socket.io/", "/x"]
+    "path",
+    ["/", "/runs", "/runs/any", "/jobs", "/_nicegui/x", "/_nicegui_ws/socket.io/", "/x", "/metrics-page"],
 )
 async def test_nothing_but_the_door_is_there_for_whoever_has_not_signed_in(
     console: Console, path: str

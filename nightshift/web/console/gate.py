@@ -21,7 +21,8 @@ log = structlog.get_logger("nightshift.web")
 COOKIE = "nightshift_session"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 #: What is answered without the console's cookie: the routes here have a guard of their own, or tell nothing.
-ELSEWHERE = ("/livez", "/readyz", "/metrics", "/v1/", SIGN_IN, SIGN_OUT, "/console-static/")
+ELSEWHERE = {"/livez", "/readyz", "/metrics", SIGN_IN, SIGN_OUT}
+BELOW = ("/v1/", "/console-static/")
 #: A form with a token in it is no longer than this.
 LONGEST_FORM = 8_192
 #: What Starlette raises when a browser leaves before it has its answer.
@@ -40,7 +41,9 @@ class Gate:
         self._web = web
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"].startswith(ELSEWHERE):
+        path = scope.get("path", "")
+        elsewhere = path in ELSEWHERE or path.startswith(BELOW)
+        if elsewhere or scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

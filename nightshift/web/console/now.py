@@ -42,6 +42,8 @@ async def draw(web: Web, reach: str) -> str:
     ended = (await read_page(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).runs
     coming = await read_upcoming(ledger, after=overview.at, limit=MOST_COMING)
     upcoming = [each for each in coming if each.source != PULSE]
+    over = {row.id for row in ended}
+    open_runs = [row for row in open_runs if row.id not in over]
     latest = ended or (await read_page(ledger, Wanted(states=ENDED), limit=7)).runs
     return page(
         "now.html",

@@ -103,3 +103,10 @@ async def test_a_run_that_is_dropped_between_two_pages_costs_no_other(ledger: Le
 def test_a_place_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(BadQuery, match="no place in a list of runs"):
         Place.parse(text)
+
+
+async def test_a_run_that_ends_while_it_is_read_is_listed_once(ledger: Ledger, now: datetime) -> None:
+    await end(ledger, "just", now, done())
+    [row] = (await read_page(ledger, Wanted(), limit=10)).runs
+    await ledger.redis.zadd(ledger.keys.open, {row.id: 1})  # as one sees it who read this index just before
+    assert await pages(ledger, Wanted(), 10) == [["just"]]
