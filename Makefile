@@ -41,7 +41,7 @@ bench: .venv/installed
 	$(BIN)/python -m bench
 
 soak: .venv/installed
-	$(BIN)/pytest -m soak -s
+	$(BIN)/pytest -m soak -s -n 0
 
 # The environment: everything as locked, by name and hash; the registry is whatever pip is set up to use.
 .venv/installed: requirements.lock pyproject.toml

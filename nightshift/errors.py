@@ -30,6 +30,18 @@ class Overloaded(TransientError):
     """The other side is too busy, or did not answer in time."""
 
 
+class PlatformDown(TransientError):
+    """A chat platform cannot be reached, or says that it is unwell."""
+
+
+class OutOfBudget(TransientError):
+    """A cap on spending is reached: the same call may be made once the cap has room again."""
+
+
+class Frozen(TransientError):
+    """Somebody stopped every call and send until they say otherwise."""
+
+
 class StoreUnreachable(TransientError):
     """The state store cannot be reached."""
 
@@ -52,6 +64,46 @@ class BadQuery(PermanentError):
 
 class Forbidden(PermanentError):
     """Whoever asks may not do this."""
+
+
+class RefusedByModel(PermanentError):
+    """The model, or who runs it, will not answer this."""
+
+
+class Truncated(PermanentError):
+    """The model's answer was cut off before its end."""
+
+
+class BadRequest(PermanentError):
+    """The endpoint says that what it was asked makes no sense."""
+
+
+class BadAnswer(PermanentError):
+    """What the model answered is not what it was asked for, nor was its repair."""
+
+
+class BadKeys(PermanentError):
+    """No key of an endpoint is accepted any more."""
+
+
+class RefusedByPlatform(PermanentError):
+    """A chat platform will not take this message, now or later."""
+
+
+class SendUnknown(PermanentError):
+    """Nobody can tell whether the platform took the message, so it is not sent again by itself."""
+
+
+class UnknownChannel(PermanentError):
+    """No channel has this name."""
+
+
+class UnknownDelivery(PermanentError):
+    """No delivery has this id."""
+
+
+class UnknownAgent(PermanentError):
+    """No agent has this name."""
 
 
 class UnknownRun(PermanentError):

@@ -1,0 +1,1 @@
+"""Channels: where people and agents talk, on whatever platform."""
