@@ -7,7 +7,17 @@ import sys
 
 
 def main() -> None:
-    for name in ("bench.pool", "bench.pulse", "bench.events", "bench.listing", "bench.console"):
+    for name in (
+        "bench.pool",
+        "bench.pulse",
+        "bench.heartbeats",
+        "bench.tenants",
+        "bench.models",
+        "bench.events",
+        "bench.listing",
+        "bench.console",
+        "bench.backfill",
+    ):
         print(f"\n== {name}", flush=True)
         sys.argv = [name]
         runpy.run_module(name, run_name="__main__")

@@ -106,6 +106,13 @@ async def until_worker_answers(scene: Scene, seconds: float = 30) -> None:
             await asyncio.sleep(0.05)
 
 
+async def start_pulse(scene: Scene) -> None:
+    """Do what beat would: trigger the pulse, and again for when its shift is over."""
+    code = "from workers.app import app; [app.send_task('tasks.pulse.pulse', queue='control') for _ in 'ab']"
+    command = [sys.executable, "-c", code]
+    await asyncio.to_thread(subprocess.run, command, env=scene.environment, check=True, cwd=CHECKOUT)
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that this share of the values does not exceed."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]

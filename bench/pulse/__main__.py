@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import psutil
 from redis.asyncio import Redis
 
-from bench.scene import BROKER, Scene, quantile, scene, until_worker_answers
-from nightshift.runs.row import RunId
+from bench.scene import BROKER, Scene, quantile, scene, start_pulse, until_worker_answers
+from nightshift.runs.row import RunId, run_id
 from nightshift.runs.states import State
 from nightshift.schedules.schedule import Schedule, put_schedules
 from nightshift.time.cadence import Every
@@ -39,7 +39,7 @@ async def hints_at(rate: int, seconds: int = 10) -> Figures:
     ):
         await until_worker_answers(here)
         nominal = await _schedule(here, rate, seconds, UNWATCHED)
-        await _start_pulse(here)
+        await start_pulse(here)
         async with here.client(BROKER) as broker:
             lateness = await _arrivals(broker, nominal)
     return {"p50_ms": quantile(lateness, 0.5), "p99_ms": quantile(lateness, 0.99), "max_ms": max(lateness)}
@@ -64,7 +64,7 @@ async def starts_at(rate: int, seconds: int = 10) -> Figures:
         await until_worker_answers(here)
         ledger = here.ledger()
         nominal = await _schedule(here, rate, seconds, "agents")
-        await _start_pulse(here)
+        await start_pulse(here)
         async with asyncio.timeout(seconds + 30):
             while (await ledger.counts())[State.DONE] < len(nominal):
                 await asyncio.sleep(0.2)
@@ -83,20 +83,7 @@ async def _schedule(here: Scene, rate: int, seconds: int, queue: str) -> dict[st
     schedules = [Schedule(name, Every(DAY, slot), NOTHING, queue) for name, slot in slots.items()]
     for first in range(0, len(schedules), 1000):
         await put_schedules(ledger, schedules[first : first + 1000], now=start - DAY / 2)
-    from nightshift.runs.row import run_id
-
     return {run_id(name, slot): slot for name, slot in slots.items()}
-
-
-async def _start_pulse(here: Scene) -> None:
-    """What beat would do."""
-    import subprocess
-    import sys
-
-    code = "from workers.app import app; app.send_task('tasks.pulse.pulse', queue='control')"
-    await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], env=here.environment, check=True, cwd="."
-    )
 
 
 async def empty_look(stored: int) -> Figures:
