@@ -1,0 +1,56 @@
+"""The kinds of platform there are, and how the settings make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from nightshift.errors import BadSetting
+from nightshift.keys import Keys
+from nightshift.platforms import discord, slack, telegram
+from nightshift.platforms.apprise import ApprisePlatform
+from nightshift.platforms.discord import DiscordPlatform
+from nightshift.platforms.local import LocalPlatform
+from nightshift.platforms.matrix import MatrixPlatform
+from nightshift.platforms.platform import Platform
+from nightshift.platforms.slack import SlackPlatform
+from nightshift.platforms.telegram import TelegramPlatform
+from nightshift.platforms.webhook import WebhookPlatform
+from nightshift.secret_file import secret_source
+from nightshift.settings import PlatformSettings
+
+LOCAL = {"local": PlatformSettings(kind="local")}
+
+
+def new_platform(name: str, settings: PlatformSettings, redis: Redis, keys: Keys) -> Platform:
+    """The platform that these settings describe; nothing is asked of it yet."""
+    token, url = _token(name, settings), settings.url or ""
+    match settings.kind:
+        case "matrix":
+            return MatrixPlatform(name, url, token)
+        case "discord":
+            return DiscordPlatform(name, token, url or discord.API)
+        case "slack":
+            return SlackPlatform(name, token, url or slack.API)
+        case "telegram":
+            return TelegramPlatform(name, token, url or telegram.API)
+        case "webhook":
+            return WebhookPlatform(name, url, token)
+        case "apprise":
+            return ApprisePlatform(name, token)
+        case "local":
+            return LocalPlatform(name, redis, keys)
+
+
+def _token(name: str, settings: PlatformSettings) -> Callable[[], str]:
+    """What reads the token each time it is used, and refuses one that is none."""
+    read = secret_source(settings.token, settings.token_file)
+
+    def token() -> str:
+        secret = read() if read else ""
+        if not (secret.isascii() and secret.isprintable() and secret):
+            raise BadSetting(f"the token of [platforms.{name}] is not one line of plain ASCII; set it anew")
+        return secret
+
+    return token

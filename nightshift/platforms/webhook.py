@@ -1,0 +1,78 @@
+"""Whatever listens at a URL of its own: each message is a request signed as Standard Webhooks lays down."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+
+from nightshift.errors import BadSetting, RefusedByPlatform
+from nightshift.platforms.endpoint import Endpoint
+from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
+from nightshift.platforms.text import cut
+
+LONGEST = 100_000
+LACKS = "it is only sent to"
+
+
+class WebhookPlatform(Platform):
+    """A receiver that knows us by our signature, and a message by its webhook-id."""
+
+    kind = "webhook"
+    #: Part of what Standard Webhooks asks of a receiver.
+    repeatable_for = timedelta(days=1)
+
+    def __init__(self, name: str, url: str, secret: Callable[[], str]) -> None:
+        self.name = name
+        self._secret = secret
+        self._api = Endpoint(name, url)
+
+    async def ready(self) -> Readiness:
+        return await readiness(self._reach(), lacks=LACKS)
+
+    async def _reach(self) -> str:
+        """Have the receiver answer anything at all; it need not like the question."""
+        self._signer()
+        with suppress(RefusedByPlatform):
+            await self._api.call("HEAD")
+        return ""
+
+    async def send(self, out: Outgoing) -> Sent:
+        at = datetime.now(UTC)
+        message = {
+            "channel_id": out.channel_id,
+            "text": cut(out.text, LONGEST),
+            "reply_to": out.reply_to or None,
+        }
+        body = json.dumps({"type": "message", "timestamp": at.isoformat(), "data": message})
+        id = f"msg_{hashlib.sha256(out.key.encode()).hexdigest()[:32]}"
+        headers = {
+            "webhook-id": id,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": self._signer().sign(id, at, body),
+        }
+        await self._api.call("POST", body=body.encode(), headers=headers)
+        return Sent(id, at)
+
+    def _signer(self) -> Webhook:
+        try:
+            return Webhook(self._secret())
+        except (binascii.Error, EmptyWebhookSecretError):
+            raise BadSetting(
+                f"the token of [platforms.{self.name}] is no secret to sign with; "
+                "make one by `echo whsec_$(openssl rand -base64 32)` and give it to the receiver too"
+            ) from None
+
+    async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
+        return []
+
+    async def servers_and_channels(self) -> list[Server]:
+        return []
+
+    async def close(self) -> None:
+        await self._api.close()

@@ -1,0 +1,117 @@
+"""Platforms as the settings describe them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from nightshift import bootstrap
+from nightshift.errors import BadSetting
+from nightshift.keys import Keys
+from nightshift.platforms.known import new_platform
+from nightshift.platforms.platform import Outgoing
+from nightshift.settings import CHECKOUT, PLATFORM_NEEDS, PlatformSettings, load_settings
+from tests.nightshift.platforms import shapes
+from tests.nightshift.platforms.other_side import OtherSide, Reply
+
+SECRET = "syt_hunter2"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_socket: Path) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTSHIFT_STATE_URL", f"unix://{redis_socket}?db=0")
+    bootstrap.settings.cache_clear()
+    yield tmp_path
+    bootstrap.settings.cache_clear()
+
+
+def write(home: Path, text: str) -> None:
+    (home / "nightshift.toml").write_text(text)
+
+
+async def test_every_kind_can_be_made(redis: Redis, keys: Keys) -> None:
+    for kind in PLATFORM_NEEDS:
+        told: Any = {"kind": kind, "url": "https://example.org", "token": SECRET}
+        platform = new_platform("there", PlatformSettings(**told), redis, keys)
+        assert (platform.name, platform.kind) == ("there", kind)
+        await platform.close()
+
+
+def test_the_examples_of_the_page_about_platforms_are_read() -> None:
+    page = (CHECKOUT / "docs" / "how-to" / "platforms.md").read_text()
+    examples = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.S)]
+    described = [each for example in examples for each in example["platforms"].values()]
+    assert {PlatformSettings.model_validate(each).kind for each in described} > {"matrix", "discord"}
+
+
+async def test_file_and_environment_together_describe_a_platform(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home, '[platforms.house]\nkind = "matrix"\nurl = "https://example.org"')
+    monkeypatch.setenv("NIGHTSHIFT_PLATFORMS__HOUSE__TOKEN", SECRET)
+    platforms = bootstrap.platforms()
+    assert {name: each.kind for name, each in platforms.items()} == {"local": "local", "house": "matrix"}
+    assert bootstrap.platforms() is platforms
+    await bootstrap.close()
+
+
+@pytest.mark.parametrize(
+    ("described", "says"),
+    [
+        ('kind = "matrix"\ntoken = "syt_hunter2"', "matrix needs url"),
+        ('kind = "discord"', "discord needs token or token_file"),
+        ('kind = "webhook"\nurl = "https://example.org/syt_hunter2"', "webhook needs token"),
+        ('kind = "slack"\ntoken = "syt_hunter2"\ntoken_file = "f"', "leave one out"),
+        ('kind = "slak"\ntoken = "syt_hunter2"', "'platforms.there.kind'"),
+        ('kind = "local"\nurl = "ftp://syt_hunter2"', "'platforms.there.url'"),
+        ('kind = "local"\ntokn = "syt_hunter2"', "did you mean 'token'"),
+        ('token = "syt_hunter2"', "'platforms.there.kind': Field required"),
+    ],
+)
+def test_what_is_wrong_is_named_and_no_secret_is_shown(home: Path, described: str, says: str) -> None:
+    write(home, f"[platforms.there]\n{described}")
+    with pytest.raises(BadSetting) as raised:
+        load_settings()
+    assert says in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["Discord", "a.b", "1st", "x" * 33])
+def test_a_name_that_no_channel_could_bear_is_refused(home: Path, name: str) -> None:
+    write(home, f'[platforms."{name}"]\nkind = "local"')
+    with pytest.raises(BadSetting, match="platforms"):
+        load_settings()
+
+
+async def test_a_token_is_replaced_while_everything_runs(
+    home: Path, other_side: OtherSide, redis: Redis, keys: Keys
+) -> None:
+    other_side.answer("PUT", "*", Reply(shapes.MATRIX_SENT))
+    file = home / "token"
+    told = PlatformSettings(kind="matrix", url=other_side.url, token_file=file)
+    platform = new_platform("there", told, redis, keys)
+    for token in ("old", "new"):
+        file.write_text(token)
+        await platform.send(Outgoing("!room", "Hello", key=token))
+    await platform.close()
+    assert [each.headers["Authorization"] for each in other_side.asked] == ["Bearer old", "Bearer new"]
+
+
+@pytest.mark.parametrize("content", ["two\nlines", "tök", "a\x1bb"])
+async def test_a_token_that_no_header_can_hold_is_told_and_not_shown(
+    home: Path, redis: Redis, keys: Keys, content: str
+) -> None:
+    (home / "token").write_text(content)
+    told = PlatformSettings(kind="discord", token_file=home / "token")
+    readiness = await new_platform("there", told, redis, keys).ready()
+    assert not readiness.ready
+    assert "[platforms.there] is not one line of plain ASCII" in readiness.why
+    assert content not in readiness.why
