@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, shake_256
 from itertools import chain
@@ -62,7 +62,14 @@ class ChatQuestion:
     usage_streamed: bool
 
     @classmethod
-    def read(cls, body: Mapping[str, Any], model: str, seed: int) -> ChatQuestion:
+    def read(
+        cls,
+        body: Mapping[str, Any],
+        model: str,
+        seed: int,
+        *,
+        values: Mapping[str, Sequence[Any]] | None = None,
+    ) -> ChatQuestion:
         """Check the request and work out its answer."""
         messages = _read_messages(body)
         asked = json.dumps(messages, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass")
@@ -74,6 +81,8 @@ class ChatQuestion:
         if options and not streamed:
             raise BadCall("stream_options has no meaning without stream: true", param="stream_options")
         structured = _read_structure(body)
+        if structured and values:
+            structured = _with_values(structured, values, int(digest.hexdigest(), 16))
         excerpt = " ".join(_text_of(messages[-1])[: EXCERPT * 2].split())[:EXCERPT]
         return cls(
             model=model,
@@ -281,6 +290,15 @@ def _read_structure(body: Mapping[str, Any]) -> str | None:
             raise BadCall(f"{param} has no schema: give an object with name and schema", param=param)
     message = f"response_format={wanted!r:.80} is unknown: its type is text, json_object or json_schema"
     raise BadCall(message, param="response_format")
+
+
+def _with_values(structured: str, values: Mapping[str, Sequence[Any]], draw: int) -> str:
+    """Put what was set under a name in the place of what was made up."""
+    made_up = json.loads(structured)
+    if not isinstance(made_up, dict):
+        return structured
+    drawn = {name: values[name][draw % len(values[name])] for name in made_up.keys() & values.keys()}
+    return json.dumps(made_up | drawn)
 
 
 def _read_inputs(body: Mapping[str, Any]) -> list[bytes]:

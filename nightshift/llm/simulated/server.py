@@ -9,10 +9,11 @@ import hmac
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -65,6 +66,8 @@ class SimulatedModelOptions:
     api_key: str | None = field(default=None, repr=False)
     faults: tuple[FaultRule, ...] = ()
     seed: int = 0
+    #: What structured answers hold under these names, drawn by the question: of all names the same place.
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse to become reachable from outside by mistake."""
@@ -139,7 +142,8 @@ class SimulatedModel:
         return await self._reply(request, "", wishes, ModelsQuestion())
 
     async def _complete_chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._take_question(request, ChatQuestion.read)
+        read = partial(ChatQuestion.read, values=self.options.values)
+        return await self._take_question(request, read)
 
     async def _embed(self, request: web.Request) -> web.StreamResponse:
         return await self._take_question(request, EmbeddingQuestion.read)

@@ -1,0 +1,253 @@
+"""
+One call to one endpoint: paid for, cut at its deadline, and told apart by what went wrong.
+
+In order: is the endpoint worth asking (breaker), with which key, is there money for the dearest answer and no
+freeze (purse, in one script); then the call, which a freeze cancels; then what it cost. As long as nobody
+says what a call cost, it counts as the most that it can have cost.
+"""
+
+from __future__ import annotations
+
+from asyncio import timeout_at
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from nightshift.errors import Overloaded, StoreUnreachable
+from nightshift.freeze import Freeze
+from nightshift.llm.answers import Pieces, Reply, Usage
+from nightshift.llm.breaker import Breaker
+from nightshift.llm.endpoints import NO_KEY, part_name
+from nightshift.llm.keypool import OK, ApiKey, KeyPool, KeyState
+from nightshift.llm.questions import Request
+from nightshift.llm.refusals import Refusal, read_error, read_refusal
+from nightshift.llm.uses import NamedModel
+from nightshift.money.payer import Payer
+from nightshift.money.purse import Purse
+from nightshift.parts import Parts
+from nightshift.settings import Use
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+log = structlog.get_logger("nightshift.llm")
+
+
+class NotReached(Overloaded):
+    """No connection came about, so nothing was asked."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What a call is for, who pays, and when there has to be an answer, by the loop's clock."""
+
+    use: Use
+    payer: Payer
+    until: float
+
+
+@dataclass
+class Bill:
+    """What a call cost, as far as anybody knows: all that was reserved, until something better is said."""
+
+    cost: int
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: bool = True
+
+    def charge(self, usage: Usage | None, model: NamedModel) -> None:
+        """Count what the endpoint says the call took, at the list's price if it names no cost."""
+        if usage is None:
+            return
+        self.tokens_in, self.tokens_out = usage.tokens_in, usage.tokens_out
+        if usage.cost is not None:
+            self.cost, self.estimated = usage.cost, False
+        elif price := model.price:
+            self.cost = price.cost(usage.tokens_in, usage.tokens_out, usage.tokens_cached)
+            self.estimated = False
+
+
+class Calls:
+    """Makes calls with whatever key works, over the clients that a process keeps."""
+
+    def __init__(
+        self, parts: Parts, *, purse: Purse, freeze: Freeze, breaker: Breaker, pools: Mapping[str, KeyPool]
+    ) -> None:
+        """``pools`` holds the keys of each endpoint that asks for one."""
+        self._parts = parts
+        self._purse = purse
+        self._freeze = freeze
+        self._breaker = breaker
+        self._pools = pools
+
+    async def make[R](
+        self, request: Request, errand: Errand, read: Callable[[object], tuple[R, Usage | None]]
+    ) -> tuple[R, Bill]:
+        """Have one answer, as ``read`` finds it in the body, and what it cost."""
+        model = request.model
+        async with self._client(model) as client:
+            keys = await self._keys(model)
+            while True:
+                try:
+                    async with self._paid(request, errand) as bill, self._judged(model):
+                        async with self._guarded(model, keys.shown, errand):
+                            body = await client.post(
+                                request.path, cast_to=object, body=request.body, options=_showing(keys.shown)
+                            )
+                        if refusal := read_error(str(model), body, keys.shown.secret, datetime.now(UTC)):
+                            raise refusal
+                        value, usage = read(body)
+                        bill.charge(usage, model)
+                    await keys.praise()
+                except Refusal as refusal:
+                    await keys.replace(refusal)
+                else:
+                    return value, bill
+
+    async def stream(
+        self, request: Request, errand: Errand, ended: Callable[[Reply, Bill], None]
+    ) -> AsyncGenerator[str]:
+        """Give an answer piece by piece; ``ended`` is told the whole of it and what it cost."""
+        from openai import AsyncStream
+
+        model = request.model
+        async with self._client(model) as client:
+            keys = await self._keys(model)
+            while True:
+                try:
+                    async with self._paid(request, errand) as bill, self._judged(model):
+                        async with self._guarded(model, keys.shown, errand):
+                            stream = await client.post(
+                                request.path,
+                                cast_to=object,
+                                body=request.body,
+                                options=_showing(keys.shown),
+                                stream=True,
+                                stream_cls=AsyncStream[object],
+                            )
+                        pieces = Pieces()
+                        async with stream:
+                            while True:
+                                # Only while we wait: what happens between two pieces is the caller's.
+                                async with self._guarded(model, keys.shown, errand):
+                                    chunk = await anext(stream, None)
+                                if chunk is None:
+                                    break
+                                if text := pieces.add(chunk):
+                                    yield text
+                        bill.charge(pieces.usage, model)
+                        reply = pieces.reply(str(model))
+                    await keys.praise()
+                except Refusal as refusal:
+                    await keys.replace(refusal)
+                else:
+                    ended(reply, bill)
+                    return
+
+    @asynccontextmanager
+    async def _client(self, model: NamedModel) -> AsyncIterator[AsyncOpenAI]:
+        await self._breaker.allow(model.endpoint)
+        async with self._parts.use(part_name(model.endpoint)) as client:
+            yield client
+
+    async def _keys(self, model: NamedModel) -> _Keys:
+        pool = self._pools.get(model.endpoint)
+        return _Keys(pool, await pool.pick() if pool else ApiKey(NO_KEY, ""))
+
+    @asynccontextmanager
+    async def _paid(self, request: Request, errand: Errand) -> AsyncIterator[Bill]:
+        """Reserve before, settle after, whatever happens in between."""
+        hold = await self._purse.reserve(
+            errand.payer, model=request.model.name, ceiling=request.ceiling, use=errand.use
+        )
+        bill = Bill(request.ceiling)
+        charged = True
+        try:
+            yield bill
+        except (Refusal, NotReached):
+            charged = False
+            raise
+        finally:
+            try:
+                if charged:
+                    spent = {"tokens_in": bill.tokens_in, "tokens_out": bill.tokens_out}
+                    await self._purse.settle(hold, cost=bill.cost, **spent)
+                else:
+                    await self._purse.release(hold)
+            except StoreUnreachable as error:
+                # The answer is there and paid for: asking again because of this would pay twice.
+                log.warning("call_not_settled", model=str(request.model), cost=bill.cost, why=str(error))
+
+    @asynccontextmanager
+    async def _judged(self, model: NamedModel) -> AsyncIterator[None]:
+        """Tell the breaker how the endpoint did."""
+        try:
+            yield
+        except Overloaded:
+            await self._breaker.record(model.endpoint, ok=False)
+            raise
+        except Refusal as refusal:
+            await self._breaker.record(model.endpoint, ok=not isinstance(refusal.error, Overloaded))
+            raise
+        else:
+            await self._breaker.record(model.endpoint, ok=True)
+
+    @asynccontextmanager
+    async def _guarded(self, model: NamedModel, key: ApiKey, errand: Errand) -> AsyncIterator[None]:
+        """Cut what is done inside at the deadline or by a freeze; raise our own errors for the client's."""
+        import httpx2
+        import openai
+
+        try:
+            async with self._freeze.watch(), timeout_at(errand.until):
+                yield
+        except TimeoutError:
+            raise Overloaded(f"{model} did not finish its answer in time") from None
+        except openai.APIStatusError as error:
+            response = error.response
+            raise read_refusal(
+                str(model), response.status_code, response.headers, error.body, key.secret, datetime.now(UTC)
+            ) from error
+        except openai.APIConnectionError as error:
+            kind = NotReached if isinstance(error.__cause__, httpx2.ConnectError) else Overloaded
+            raise kind(f"{model} does not answer: {error.__cause__ or error}") from error
+        except openai.APIError as error:
+            raise Overloaded(f"{model} broke off its answer: {error.message}") from error
+        except ValueError as error:  # not JSON, or not all of it
+            raise Overloaded(f"{model} sent what cannot be read: {error}") from error
+
+
+class _Keys:
+    """The keys that one call shows, each once."""
+
+    def __init__(self, pool: KeyPool | None, first: ApiKey) -> None:
+        self.shown = first
+        self._pool = pool
+        self._tried = {first.id}
+
+    async def praise(self) -> None:
+        """The endpoint took the key."""
+        if self._pool:
+            await self._pool.report(self.shown.id, OK)
+
+    async def replace(self, refusal: Refusal) -> None:
+        """Go on with another key if this one was the matter and there is one; else raise what went wrong."""
+        pool = self._pool
+        if pool is None or refusal.key is None:
+            raise refusal.error from None
+        if refusal.key.state is not KeyState.OK and len(await pool.rows()) == 1:
+            # A limit may be one model's alone: with a single key to show, others may still be asked.
+            raise refusal.error from None
+        await pool.report(self.shown.id, refusal.key)
+        self.shown = await pool.pick()
+        if self.shown.id in self._tried:
+            raise refusal.error from None
+        self._tried.add(self.shown.id)
+
+
+def _showing(key: ApiKey) -> Any:
+    return {"headers": {"Authorization": f"Bearer {key.secret}"}}

@@ -1,0 +1,74 @@
+"""An endpoint's client: OpenAI's SDK over our own HTTP, kept as a part and shared by all calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nightshift.parts import Part
+from nightshift.secret_file import secret_source
+from nightshift.settings import MAIN, EndpointSettings, Settings
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+#: How OpenRouter shows its users where a call came from.
+TITLE = {"X-Title": "nightshift"}
+#: What is shown to an endpoint that asks for no key.
+NO_KEY = "none"
+
+
+def part_name(endpoint: str) -> str:
+    """What this endpoint's client is called among the parts."""
+    return "model" if endpoint == MAIN else f"model:{endpoint}"
+
+
+def key_sources(settings: Settings) -> dict[str, Callable[[], list[str]]]:
+    """Where to ask for the keys of each endpoint that wants one, each time one is used."""
+    sources = {
+        name: secret_source(endpoint.key, endpoint.keys_file)
+        for name, endpoint in settings.all_endpoints.items()
+    }
+    return {name: partial(_split, read) for name, read in sources.items() if read}
+
+
+def _split(read: Callable[[], str]) -> list[str]:
+    return read().split()
+
+
+def endpoint_part(name: str, endpoint: EndpointSettings) -> Part[AsyncOpenAI]:
+    """The client of this endpoint; each call shows a key of its own."""
+
+    async def start() -> AsyncOpenAI:
+        # A second and 30 MB that beat, which imports every task, does without.
+        import httpx2
+        import openai
+
+        from nightshift.llm.transport import AiohttpTransport
+
+        http = httpx2.AsyncClient(
+            transport=AiohttpTransport(), timeout=None, follow_redirects=False, trust_env=False
+        )
+        return openai.AsyncOpenAI(
+            base_url=endpoint.url,
+            api_key=NO_KEY,
+            max_retries=0,
+            timeout=None,
+            default_headers=TITLE,
+            http_client=http,
+        )
+
+    return Part(part_name(name), start, ping=_reach, close=lambda client: client.close())
+
+
+async def _reach(client: AsyncOpenAI) -> None:
+    """Have the endpoint answer anything at all, a refusal too: not every one lists its models."""
+    import openai
+
+    try:
+        # Its body, which may be long, is not read.
+        async with client.models.with_streaming_response.list():
+            pass
+    except openai.APIStatusError:
+        pass

@@ -1,0 +1,81 @@
+"""Asking how the keys are doing that were not well: each with the smallest question there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import get_args
+
+import structlog
+
+from nightshift.errors import BadKeys, BadRequest, BadSetting, Overloaded, RateLimited, RefusedByModel
+from nightshift.llm.answers import read_reply, read_vectors
+from nightshift.llm.calls import Calls, Errand
+from nightshift.llm.keypool import KeyPool, KeyState
+from nightshift.llm.prompts import Message
+from nightshift.llm.questions import Question, embedding_request
+from nightshift.llm.uses import NamedModel, Uses
+from nightshift.money.payer import Payer
+from nightshift.settings import Use
+
+log = structlog.get_logger("nightshift.llm")
+
+ANSWER_WITHIN = timedelta(seconds=30)
+PING = "ping"
+#: What says how a key is doing, or that its endpoint is not: no reason to leave the other keys unasked.
+UNWELL = (RateLimited, BadKeys, BadRequest, RefusedByModel, Overloaded)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """How many keys were asked, how many there are in each state, and what asking cost in micro-USD."""
+
+    counts: Mapping[str, int]
+    cost: int
+
+
+async def probe_keys(
+    pools: Mapping[str, KeyPool],
+    uses: Uses,
+    new_calls: Callable[[Mapping[str, KeyPool]], Calls],
+    payer: Payer,
+) -> Probed:
+    """Ask with the keys that are not well, and with no others."""
+    counts = Counter(dict.fromkeys(("asked", *map(str, KeyState)), 0))
+    cost = 0
+    for endpoint, pool in pools.items():
+        if asked := _model_at(uses, endpoint):
+            for key in await pool.unwell():
+                counts["asked"] += 1
+                try:
+                    cost += await _ask(new_calls({endpoint: pool.showing(key)}), *asked, payer)
+                except UNWELL as error:
+                    log.info("key_still_unwell", endpoint=endpoint, key=key.id, why=str(error))
+        counts.update(str(row.state) for row in await pool.rows())
+    return Probed(counts, cost)
+
+
+async def _ask(calls: Calls, use: Use, model: NamedModel, payer: Payer) -> int:
+    errand = Errand(use, payer, asyncio.get_running_loop().time() + ANSWER_WITHIN.total_seconds())
+    if use == "embed":
+        vectors = partial(read_vectors, count=1, asked=str(model))
+        _, bill = await calls.make(embedding_request(model, [PING]), errand, vectors)
+    else:
+        question = Question((Message("user", PING),), max_tokens=1)
+        _, bill = await calls.make(question.request(model), errand, partial(read_reply, asked=str(model)))
+    return bill.cost
+
+
+def _model_at(uses: Uses, endpoint: str) -> tuple[Use, NamedModel] | None:
+    """A model that the endpoint has, one that embeds if it may be: its answers cost least."""
+    for use in sorted(get_args(Use), key=lambda use: use != "embed"):
+        with suppress(BadSetting):  # nobody set a model for this use
+            for model in uses.chain(use).models:
+                if model.endpoint == endpoint:
+                    return use, model
+    return None

@@ -1,0 +1,19 @@
+"""Celery entries for the keys that endpoints are called with."""
+
+from __future__ import annotations
+
+from nightshift import bootstrap
+from nightshift.llm.key_probe import probe_keys
+from nightshift.money.payer import Kind, Payer
+from nightshift.runs.carry import Run
+from nightshift.runs.states import Outcome, done
+from tasks.run import carried_out_as_run
+
+
+@carried_out_as_run
+async def probe(run: Run) -> Outcome:
+    """Ask whether the keys that were not well are well again."""
+    payer = Payer.of(run, Kind.MEMORY)
+    probed = await probe_keys(bootstrap.key_pools(), bootstrap.uses(), bootstrap.calls, payer)
+    run.spend(probed.cost)
+    return done(**probed.counts)
