@@ -1,10 +1,10 @@
-"""What a channel is called, wherever a name for it is needed."""
+"""What channels and their users are called, wherever a name for them is needed."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote, unquote
 
 from nightshift.errors import BadQuery
@@ -13,30 +13,50 @@ PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 LONGEST_ID = 255
 
 
+def is_id(text: str) -> bool:
+    """Whether a platform may call something by this."""
+    return 0 < len(text) <= LONGEST_ID and text.isprintable()
+
+
 @dataclass(frozen=True, order=True)
-class ChannelRef:
-    """A platform as it is called in the settings, and the channel's id there."""
+class _Ref:
+    """A platform as it is called in the settings, and an id there."""
 
     platform: str
     id: str
+    NOUN: ClassVar[str]
 
     def __post_init__(self) -> None:
         if not PLATFORM.fullmatch(self.platform):
             raise BadQuery(
                 f"{self.platform!r} is no platform's name: lower-case letters, digits, _ and -, 32 at most"
             )
-        if not 0 < len(self.id) <= LONGEST_ID or not self.id.isprintable():
+        if not is_id(self.id):
             raise BadQuery(
-                f"{self.id[:LONGEST_ID]!r} is no channel's id: 1 to {LONGEST_ID} visible characters"
+                f"{self.id[:LONGEST_ID]!r} is no {self.NOUN}'s id: 1 to {LONGEST_ID} visible characters"
             )
 
     def __str__(self) -> str:
-        # Ids of channels may hold what separates names here, or stands for something in a key.
+        # Ids may hold what separates names here, or stands for something in a key.
         return f"{self.platform}:{quote(self.id, safe='')}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
         platform, colon, id = text.partition(":")
         if not colon:
-            raise BadQuery(f"{text!r} names no channel; channels are called PLATFORM:ID, as in discord:1234")
+            raise BadQuery(
+                f"{text!r} names no {cls.NOUN}; {cls.NOUN}s are called PLATFORM:ID, as in discord:1234"
+            )
         return cls(platform, unquote(id))
+
+
+class ChannelRef(_Ref):
+    """A channel: where people and agents talk."""
+
+    NOUN = "channel"
+
+
+class UserRef(_Ref):
+    """Somebody who talks there, as a person or as an agent."""
+
+    NOUN = "user"

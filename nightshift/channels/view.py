@@ -1,0 +1,40 @@
+"""A channel as people look at it: what is kept of it, when it beats next, and why it last did not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nightshift.channels.channel import Channel
+from nightshift.channels.ref import ChannelRef
+from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.row import BeatRow, source_of
+from nightshift.memory.messages import Messages
+from nightshift.runs.ledger import Ledger, Skip
+
+#: As many skips as are looked at.
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class ChannelView:
+    """One channel, and what happens there."""
+
+    channel: Channel
+    #: Messages that are remembered.
+    messages: int
+    #: How its beats stand; nothing if it does not beat.
+    beat: BeatRow | None
+    #: The last beats that were not, the latest first.
+    skips: Sequence[Skip]
+
+
+async def view_channel(ledger: Ledger, ref: ChannelRef) -> ChannelView:
+    """What there is to see of a channel; raises UnknownChannel."""
+    messages = Messages(ledger.redis, ledger.keys)
+    return ChannelView(
+        channel=await messages.channels.get(ref),
+        messages=await messages.count(ref),
+        beat=await Beats(ledger.redis, ledger.keys).find(ref),
+        skips=(await ledger.skips(source_of(ref)))[:SHOWN],
+    )

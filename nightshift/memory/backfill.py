@@ -1,0 +1,238 @@
+"""
+Backfill: what was said while nobody listened, read from the platform once for each connection.
+
+A look finds the platforms that have connected since the last one. For each it notes what its channels are
+called, and starts two chains of runs, one run a channel. A run records the next of its chain first. So two
+channels are read at once, and one that cannot be read costs no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from nightshift.channels.channel import Channel
+from nightshift.channels.ref import ChannelRef, UserRef
+from nightshift.errors import BadQuery, PlatformDown
+from nightshift.graph.messages import EmbeddingModel
+from nightshift.memory.embedding_queue import EmbeddingQueue
+from nightshift.memory.message import Kind, Message, Observed, Origin
+from nightshift.memory.messages import Messages
+from nightshift.parts import reason_of
+from nightshift.platforms.connections import Connections, Holder, ask_all
+from nightshift.platforms.platform import PastMessage, Platform, Server
+from nightshift.runs.carry import Run
+from nightshift.runs.ledger import Ledger
+from nightshift.runs.row import RunRequest, from_ms, run_id, to_ms
+from nightshift.runs.states import Outcome, done, failed, skipped
+
+log = structlog.get_logger("nightshift.memory")
+
+TASK = "tasks.backfill.backfill_channel"
+#: Channels of one platform, messages of one channel, channels read at once.
+CHANNELS, HISTORY, AT_ONCE = 10, 100, 2
+#: How long platforms are given to become ready when a worker looks for the first time.
+PATIENCE = timedelta(seconds=30)
+#: Among so many channels in use those of one platform are looked for.
+LOOK_AMONG = 500
+#: Their servers hold channels: one without any is not a channel itself.
+HOLD_CHANNELS = frozenset({"discord", "slack"})
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a platform tells of a channel."""
+
+    ref: ChannelRef
+    name: str = ""
+    server_id: str = ""
+    server_name: str = ""
+    is_dm: bool = False
+    members: int | None = None
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Everything that it takes."""
+
+    platforms: Mapping[str, Platform]
+    connections: Connections
+    messages: Messages
+    queue: EmbeddingQueue
+    #: What makes the vectors of a tenant now, if anything does.
+    model_of: Callable[[str], Awaitable[EmbeddingModel | None]]
+    patience: timedelta = PATIENCE
+
+    async def look(self, run: Run, holder: Holder) -> Outcome:
+        """Start the backfill of each platform that has connected since somebody last looked."""
+        # Those that connect while a worker starts are waited for; later the next look finds them.
+        first = not await self.connections.has_looked(holder, self.platforms)
+        found = await ask_all(self.platforms, patience=self.patience if first else timedelta(0))
+        begun: dict[str, int] = dict(run.checkpoint or {})
+        for name, readiness in found.items():
+            if name not in begun and await self.connections.is_new(name, readiness, holder):
+                begun[name] = to_ms(run.started_at)
+        if begun:
+            # Whoever goes on after us must know what has begun: noting it makes it look old.
+            await run.save(begun)
+        recorded: dict[str, int] = {}
+        for name, readiness in found.items():
+            begins = from_ms(begun[name]) if name in begun else None
+            await self.connections.note(name, readiness, holder, begins=begins)
+            if begins:
+                recorded[name] = await self._start(run.ledger, self.platforms[name], begins)
+        if await self.queue.count():
+            await self.queue.wake()
+        down = {name: each.why for name, each in found.items() if not each.ready}
+        if recorded:
+            return done(channels=recorded, down=down)
+        return skipped("nothing has connected", down=down)
+
+    async def _start(self, ledger: Ledger, platform: Platform, begins: datetime) -> int:
+        """Record the first run of each chain; returns how many channels are in them all."""
+        try:
+            listed = read_catalogue(platform, await platform.servers_and_channels())
+        except Exception as error:  # whatever a platform that lies makes of its answer
+            log.warning("catalogue_not_read", platform=platform.name, why=reason_of(error))
+            listed = {}
+        active = [
+            channel.ref
+            for channel in await self.messages.channels.active(LOOK_AMONG)
+            if channel.ref.platform == platform.name
+        ]
+        chosen = (active or list(listed))[:CHANNELS]
+        for ref in chosen:
+            if told := listed.get(ref):
+                await self._note(told)
+        for number in range(AT_ONCE):
+            lane = f"backfill:{platform.name}:{number}"
+            await self._record(ledger, chosen[number::AT_ONCE], lane, begins)
+        return len(chosen)
+
+    async def _note(self, told: Listed) -> None:
+        known = await self.messages.channels.find(told.ref) or Channel(told.ref)
+        await self.messages.channels.record_metadata(
+            told.ref,
+            name=told.name,
+            server_id=told.server_id,
+            server_name=told.server_name,
+            is_dm=told.is_dm,
+            members=told.members,
+            tenant=known.tenant,
+            agent=known.agent,
+        )
+
+    async def _record(
+        self, ledger: Ledger, chain: Sequence[ChannelRef | str], lane: str, begins: datetime
+    ) -> None:
+        if not chain:
+            return
+        ref, *then = map(str, chain)
+        source = f"backfill:{ref}"
+        channel = await self.messages.channels.find(ChannelRef.parse(ref)) or Channel(ChannelRef.parse(ref))
+        await ledger.record(
+            RunRequest(
+                id=run_id(source, begins),
+                source=source,
+                nominal=begins,
+                task=TASK,
+                queue="io",
+                lane=lane,
+                payload={"channel": ref, "then": then},
+                tenant=channel.tenant,
+                agent=channel.agent,
+                cause=f"{channel.ref.platform} has connected",
+            )
+        )
+
+    async def read_channel(self, run: Run) -> Outcome:
+        """
+        Read a channel's past, and remember what is not known of it or has changed.
+
+        Telling it again changes nothing, so an attempt that was cut off is made again from where it had come.
+        What was forgotten does not come back.
+        """
+        await self._record(run.ledger, run.payload["then"], run.row.lane, run.nominal)
+        ref = ChannelRef.parse(run.payload["channel"])
+        platform = self.platforms.get(ref.platform)
+        if platform is None:
+            return failed(f"no platform is called {ref.platform!r}; set [platforms.{ref.platform}]")
+        readiness = await platform.ready()
+        if not readiness.ready:
+            raise PlatformDown(readiness.why)
+        channel = await self.messages.channels.find(ref) or Channel(ref)
+        if readiness.user_id:
+            await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel.agent)
+        past = (await platform.history(ref.id, limit=HISTORY))[-HISTORY:]
+        told = run.checkpoint or await self._observe(run, channel, past)
+        if not self.queue.off:
+            missing = await self._without_vectors(channel, [each.message_id for each in past])
+            told["unembedded"] = await self.queue.add(missing, run.started_at)
+            await self.queue.wake()
+        return done(**told)
+
+    async def _learn_own_user(self, user: UserRef, agent: str) -> None:
+        if user not in await self.messages.own_users():
+            await self.messages.learn_own_user(user, agent=agent)
+
+    async def _observe(self, run: Run, channel: Channel, past: Iterable[PastMessage]) -> dict[str, int]:
+        result = await self.messages.observe(
+            [_observed(channel.ref, each) for each in past], tenant=channel.tenant, agent=channel.agent
+        )
+        told = {
+            "new": result.new,
+            "repaired": result.edited,
+            "known": result.known + result.echoes,
+            "refused": sum(result.refused.values()),
+        }
+        await run.save(told)
+        return told
+
+    async def _without_vectors(self, channel: Channel, ids: Sequence[str]) -> list[Message]:
+        model = await self.model_of(channel.tenant)
+        known = await self.messages.find(channel.ref, ids)
+        return [each for each in known.values() if not model or each.embedded != model.name]
+
+
+def read_catalogue(platform: Platform, servers: Iterable[Server]) -> dict[ChannelRef, Listed]:
+    """The channels of a platform whose servers hold channels, or whose rooms are channels themselves."""
+    found: dict[ChannelRef, Listed] = {}
+    for server in servers:
+        if server.channels:
+            for each in server.channels:
+                found |= _listed(platform, each.id, each.name, server_id=server.id, server_name=server.name)
+        elif server.is_dm or platform.kind not in HOLD_CHANNELS:
+            found |= _listed(
+                platform, server.id, server.name, is_dm=server.is_dm, members=server.member_count
+            )
+    return found
+
+
+def _listed(platform: Platform, id: str, name: str, **told: Any) -> dict[ChannelRef, Listed]:
+    """The channel, unless a channel cannot be called this."""
+    try:
+        ref = ChannelRef(platform.name, id)
+    except BadQuery as error:
+        log.warning("channel_not_listed", platform=platform.name, why=str(error))
+        return {}
+    return {ref: Listed(ref, name, **told)}
+
+
+def _observed(ref: ChannelRef, past: PastMessage) -> Observed:
+    return Observed(
+        Kind.NEW,
+        ref,
+        past.message_id,
+        past.user_id,
+        past.user_name,
+        past.text,
+        past.at,
+        # Which of them is our own is known by its user id; see `learn_own_user`.
+        Origin.AGENT if past.is_bot else Origin.HUMAN,
+        past.reply_to,
+        past.edited_at,
+    )

@@ -1,0 +1,142 @@
+"""The summary of each channel, and those that held before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self
+
+from redis.asyncio import Redis
+
+from nightshift.channels.channel import Channel
+from nightshift.channels.ref import ChannelRef
+from nightshift.keys import Keys
+from nightshift.memory.audience import narrowed
+from nightshift.memory.forget import What
+from nightshift.memory.message import Place
+from nightshift.runs.row import from_ms, to_ms
+from nightshift.scripts import Scripts
+from nightshift.store import text_hash, text_list
+
+#: How long a summary is kept after another took its place.
+KEPT = timedelta(days=30)
+#: How long one holds in a channel where nothing more is said: as long as messages are kept.
+LASTS = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was said in a channel up to some place, in a few words of a model's."""
+
+    text: str
+    #: The messages that it rests on, each in the version that was read.
+    rests_on: Mapping[str, int]
+    #: The last message that was read for it.
+    until: Place
+    #: Messages that were read for it, and for those that it continues.
+    messages: int
+    audience: str
+    at: datetime
+    run: str
+    model: str
+    prompt: str
+
+    @property
+    def id(self) -> str:
+        """A run makes one for each place."""
+        return f"{self.run} {self.until[0]} {self.until[1]}"
+
+    def to_json(self) -> str:
+        return json.dumps(self.__dict__ | {"at": to_ms(self.at)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        row: dict[str, Any] = json.loads(text)
+        at, place = row["until"]
+        return cls(**row | {"at": from_ms(row["at"]), "until": (int(at), str(place))})
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The summary that holds, if any, and how often that has changed."""
+
+    summary: Summary | None
+    round: int
+
+
+class Summaries:
+    """The only way to change a summary."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, clock: Callable[[], datetime] | None = None) -> None:
+        """``clock`` replaces the server's time in tests."""
+        self._redis = redis
+        self._keys = keys
+        self._scripts = Scripts("nightshift.memory", ("keep_summary",), redis, keys, clock=clock)
+
+    async def standing(self, channel: Channel) -> Standing:
+        """The summary of this channel, for no more to see than may see the channel now."""
+        row = await text_hash(self._redis, self._keys.summary(channel.ref))
+        summary = _for(channel, row["summary"]) if "summary" in row else None
+        return Standing(summary, int(row.get("round", 0)))
+
+    async def before(self, channel: Channel) -> list[Summary]:
+        """Those that held before, the latest first."""
+        kept = await text_list(self._redis.zrevrange(self._keys.summaries(channel.ref), 0, -1))
+        return [_for(channel, each) for each in kept]
+
+    async def keep(
+        self, ref: ChannelRef, summary: Summary, *, round: int
+    ) -> Literal["kept", "known", "stale"]:
+        """
+        Let this one hold from now on, unless the standing has changed since that round.
+
+        So nothing comes back that was forgotten while a model read it.
+        """
+        answer: Literal["kept", "known", "stale"] = await self._scripts.run(
+            "keep_summary",
+            ref=str(ref),
+            summary=summary.to_json(),
+            id=summary.id,
+            round=round,
+            keep_ms=KEPT // timedelta(milliseconds=1),
+            last_ms=LASTS // timedelta(milliseconds=1),
+        )
+        return answer
+
+    async def drop(self, ref: ChannelRef) -> None:
+        """Drop every summary of this channel; the next is made of the messages there are."""
+        await self._scripts.run("keep_summary", ref=str(ref))
+
+    async def count(self, ref: ChannelRef) -> int:
+        asked = self._redis.pipeline(transaction=False)
+        asked.hexists(self._keys.summary(ref), "summary")
+        asked.zcard(self._keys.summaries(ref))
+        return sum(map(int, await asked.execute()))
+
+
+def _for(channel: Channel, text: str) -> Summary:
+    summary = Summary.from_json(text)
+    return replace(summary, audience=narrowed(summary.audience, channel))
+
+
+class SummaryForgetter:
+    """
+    The summaries of each channel that is forgotten, or in which the user has spoken.
+
+    Nobody can tell whose words are in a summary, so all of them go; what others said is summarised anew.
+    """
+
+    name = "summaries"
+
+    def __init__(self, summaries: Summaries) -> None:
+        self._summaries = summaries
+
+    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+        gone = 0
+        for ref in what.channels:
+            gone += await self._summaries.count(ref)
+            if not dry_run:
+                await self._summaries.drop(ref)
+        return gone

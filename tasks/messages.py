@@ -1,0 +1,14 @@
+"""Celery entries for what was said."""
+
+from __future__ import annotations
+
+from nightshift import bootstrap
+from nightshift.runs.carry import Run
+from nightshift.runs.states import Outcome, done
+from tasks.run import carried_out_as_run
+
+
+@carried_out_as_run
+async def retain(run: Run) -> Outcome:
+    """Drop messages that are older than they are kept."""
+    return done(messages=await bootstrap.messages().drop_old())
