@@ -1,0 +1,1 @@
+"""Deliveries: what was, or was not, said on a platform, one row each."""

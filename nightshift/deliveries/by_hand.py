@@ -1,0 +1,44 @@
+"""What people do to a delivery."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.deliveries.delivery import Delivery, DeliveryState
+from nightshift.errors import NotPossible
+
+
+class Verdict(StrEnum):
+    """What somebody who has looked says of a delivery."""
+
+    SENT = "sent"
+    RESEND = "resend"
+
+
+#: Of which states each may be said.
+FITS = {
+    Verdict.SENT: (DeliveryState.UNKNOWN,),
+    Verdict.RESEND: (DeliveryState.UNKNOWN, DeliveryState.FAILED),
+}
+WHY_NOT = {
+    DeliveryState.REQUESTED: "it is still being sent",
+    DeliveryState.SENT: "the platform has it",
+    DeliveryState.FAILED: "the platform does not have it; it can be sent again",
+    DeliveryState.SUPPRESSED: "it was never to be sent",
+}
+
+
+def verdicts(delivery: Delivery) -> list[Verdict]:
+    """What may be said of it."""
+    return [verdict for verdict, states in FITS.items() if delivery.state in states]
+
+
+async def resolve(deliveries: Deliveries, id: str, verdict: Verdict, *, by: str) -> Delivery:
+    """Mark what nobody knew was sent, or send it again knowingly; also what failed can be sent again."""
+    delivery = await deliveries.get(id)
+    if verdict not in verdicts(delivery):
+        raise NotPossible(f"delivery {id!r} is {delivery.state}: {WHY_NOT[delivery.state]}")
+    if verdict is Verdict.SENT:
+        return await deliveries.mark_sent(id, by=by)
+    return await deliveries.send_again(delivery, by=by)
