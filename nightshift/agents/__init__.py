@@ -1,0 +1,7 @@
+"""The agents that this deployment works for: who they are, and how they are woken."""
+
+from __future__ import annotations
+
+from nightshift.agents.agent import Agent, known, of
+
+__all__ = ["Agent", "known", "of"]

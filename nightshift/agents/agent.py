@@ -1,0 +1,56 @@
+"""An agent, as ``[agents.NAME]`` in nightshift.toml describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time
+from typing import Literal
+
+from nightshift.errors import UnknownAgent
+from nightshift.settings import DEFAULT_AGENT, AgentSettings, Settings
+
+#: Who writes what an agent says: its own bot, which asks us for work, or a model that we ask.
+Runner = Literal["pull", "model"]
+#: Who brings it to the platform: our adapter, or the bot with its own voice and token.
+Delivers = Literal["us", "bot"]
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Whose work it is, and how it is done."""
+
+    name: str
+    tenant: str
+    zone: str
+    runner: Runner
+    about: str
+    delivers: Delivers
+    quiet_from: time
+    quiet_until: time
+
+    @property
+    def lane(self) -> str:
+        """An agent does one thing at a time."""
+        return f"agent:{self.tenant}:{self.name}"
+
+
+def of(settings: Settings, name: str) -> Agent:
+    """The agent of this name; no name means the one that is always there."""
+    name = name or DEFAULT_AGENT
+    described = settings.agents.get(name) or (AgentSettings() if name == DEFAULT_AGENT else None)
+    if described is None:
+        raise UnknownAgent(
+            f"no agent is called {name!r}; there are {', '.join(_names(settings))}, "
+            f"and [agents.{name}] in nightshift.toml would make one"
+        )
+    return Agent(name=name, **described.model_dump())
+
+
+def known(settings: Settings) -> Sequence[Agent]:
+    """Every agent, by name."""
+    return [of(settings, name) for name in _names(settings)]
+
+
+def _names(settings: Settings) -> Sequence[str]:
+    return sorted({*settings.agents, DEFAULT_AGENT})

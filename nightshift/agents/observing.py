@@ -1,0 +1,84 @@
+"""What a bot tells of its platform: messages that are new, changed or taken back, and their channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from nightshift.agents.agent import Agent
+from nightshift.channels.ref import ChannelRef
+from nightshift.errors import RateLimited
+from nightshift.heartbeats.beats import Beats
+from nightshift.keys import Keys
+from nightshift.memory.embedding_queue import EmbeddingQueue
+from nightshift.memory.message import Observed
+from nightshift.memory.messages import Messages, ObserveResult
+from nightshift.store import store_now
+
+#: Messages that one agent may tell of within a minute.
+MOST_A_MINUTE = 12_000
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class SeenChannel:
+    """What the platform calls a channel, and what it belongs to."""
+
+    ref: ChannelRef
+    name: str = ""
+    server_id: str = ""
+    server_name: str = ""
+    is_dm: bool = False
+    members: int | None = None
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Takes in what bots tell, as much as each may."""
+
+    redis: Redis
+    keys: Keys
+    messages: Messages
+    beats: Beats
+    embeddings: EmbeddingQueue | None = None
+    most_a_minute: int = MOST_A_MINUTE
+
+    async def observe(
+        self, agent: Agent, batch: Sequence[Observed], channels: Sequence[SeenChannel] = ()
+    ) -> ObserveResult:
+        """Remember what was seen; telling it again changes nothing."""
+        await self._count(agent, len(batch))
+        for seen in channels:
+            await self.messages.channels.record_metadata(
+                seen.ref,
+                name=seen.name,
+                server_id=seen.server_id,
+                server_name=seen.server_name,
+                is_dm=seen.is_dm,
+                members=seen.members,
+                tenant=agent.tenant,
+                agent=agent.name,
+            )
+        result = await self.messages.observe(batch, tenant=agent.tenant, agent=agent.name)
+        if result.touched:
+            await self.beats.touched(*result.touched)
+        if self.embeddings and (result.new or result.edited or result.deleted):
+            await self.embeddings.wake()
+        return result
+
+    async def _count(self, agent: Agent, many: int) -> None:
+        now = (await store_now(self.redis)).timestamp()
+        minute, passed = divmod(now, MINUTE.total_seconds())
+        key = self.keys.observed(agent.tenant, agent.name, int(minute))
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.incrby(key, max(many, 1))
+        pipeline.expire(key, MINUTE * 2)
+        if (await pipeline.execute())[0] > self.most_a_minute:
+            raise RateLimited(
+                f"agent {agent.name!r} has told of more than {self.most_a_minute} messages within a minute; "
+                "what was refused may be told again later",
+                retry_after=MINUTE - timedelta(seconds=passed),
+            )
