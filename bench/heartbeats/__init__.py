@@ -1,0 +1,1 @@
+"""How late the beats of very many channels are, and what a pass costs in which nothing changed."""

@@ -1,0 +1,270 @@
+"""``python -m bench.heartbeats [--rounds 3] [--only PART] [--json]``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import psutil
+
+from bench.heartbeats.noted import NOTED
+from bench.scene import Scene, quantile, scene, until_worker_answers
+from nightshift.agents.liveness import AgentLiveness
+from nightshift.channels.ref import ChannelRef
+from nightshift.freeze import Freeze
+from nightshift.heartbeats.beating import Beaten, Beating
+from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.outside import Reach, Surroundings
+from nightshift.heartbeats.row import source_of
+from nightshift.heartbeats.rule_book import RuleBook
+from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.money.caps import Caps
+from nightshift.money.purse import Purse
+from nightshift.platforms.known import LOCAL, new_platform
+from nightshift.runs.ledger import DueBeat
+from nightshift.runs.row import to_ms
+from nightshift.settings import Settings
+
+STORED, DUE = 100_000, 10_000
+MINUTE = timedelta(minutes=1)
+#: Seconds in which Redis has rehashed its tables after a bulk load.
+SETTLED = 5
+#: From then to the first beat; the pulse must have begun by then.
+LEAD = timedelta(seconds=15)
+RULES = HeartbeatRules()
+#: Beats that are carried out together.
+TOGETHER = 500
+#: Nobody sleeps, no bot has to be there, and the model, which nobody asks, has an address.
+SETTINGS = {
+    "NIGHTSHIFT_MODEL__URL": "http://127.0.0.1:1/v1",
+    "NIGHTSHIFT_AGENTS__DEFAULT__RUNNER": "model",
+    "NIGHTSHIFT_AGENTS__DEFAULT__QUIET_FROM": "00:00",
+    "NIGHTSHIFT_AGENTS__DEFAULT__QUIET_UNTIL": "00:00",
+}
+
+Figures = dict[str, float]
+
+
+async def ours() -> Figures:
+    """From nominal time until the gates have decided, on one worker; nothing changed in any channel."""
+    async with scene() as here, here.celery("worker", "-n", "bench@%h") as worker:
+        await until_worker_answers(here)
+        refs = await _store(here, STORED)
+        start = datetime.now(UTC) + LEAD
+        due = await _have_due(here, refs[:DUE], start)
+        await _start_pulse(here)
+        await asyncio.sleep(3)
+        growth = asyncio.create_task(_growth(worker.pid, start + MINUTE))
+        ledger, keys = here.ledger(), here.ledger().keys
+        await asyncio.sleep((start + MINUTE - datetime.now(UTC)).total_seconds() + 1)
+        async with asyncio.timeout(60):
+            while await ledger.redis.zcount(keys.beats, "-inf", to_ms(start + MINUTE)) or (
+                await ledger.redis.zcard(keys.beats_out)
+            ):
+                await asyncio.sleep(0.2)
+        lateness, twice = [], 0
+        for ref, at in due.items():
+            skips = await ledger.skips(source_of(ref))
+            assert [skip.reason for skip in skips] == ["unchanged"], skips
+            lateness.append((skips[0].at - at).total_seconds() * 1000)
+            twice += skips[0].times - 1
+            twice += int(await ledger.redis.hget(keys.beat(str(ref)), "generation") or 0) - 2
+        return _lateness(lateness) | {"growth_mb": await growth, "twice": twice}
+
+
+async def stock() -> Figures:
+    """Stock Celery: the same beats as countdowns, published in one go."""
+    words = ("worker", "-n", "stock@%h", "--without-gossip", "--without-mingle")
+    async with scene() as here, here.celery(*words, app="bench.heartbeats.stock_app") as worker:
+        await asyncio.sleep(5)
+        start = datetime.now(UTC) + LEAD
+        growth = asyncio.create_task(_growth(worker.pid, start + MINUTE))
+        code = (
+            "from datetime import datetime, UTC, timedelta\n"
+            "from bench.heartbeats.stock_app import beat\n"
+            f"start = {start.timestamp()}\n"
+            f"for n in range({DUE}):\n"
+            f"    at = start + 60 * n / {DUE}\n"
+            "    beat.apply_async((str(n), at), eta=datetime.fromtimestamp(at, UTC))\n"
+        )
+        await _python(here, code)
+        async with here.client() as client, asyncio.timeout(180):
+            while await client.llen(NOTED) < DUE:
+                await asyncio.sleep(0.2)
+            noted = [float(each) for each in await client.lrange(NOTED, 0, -1)]
+        return _lateness(noted) | {"growth_mb": await growth, "twice": len(noted) - DUE}
+
+
+async def unchanged() -> Figures:
+    """A pass over 10,000 channels in which nothing changed: read, gates, noted; in batches."""
+    async with _stage() as (here, beating, refs):
+        cpu, redis_cpu = time.process_time(), _cpu(here.redis_pid)
+        began = time.perf_counter()
+        beaten = await _pass(beating, refs)
+        took = {
+            "cpu_s": time.process_time() - cpu,
+            "redis_cpu_s": _cpu(here.redis_pid) - redis_cpu,
+            "elapsed_s": time.perf_counter() - began,
+        }
+        assert all(each.recorded == "advanced" and each.run is None for each in beaten)
+        client = here.client()
+        spent = [key async for key in client.scan_iter("*budget*", count=1000)]
+        await client.aclose()
+        assert len(beaten) == DUE
+        return took | {"runs": (await here.ledger().counts())["open"], "reservations": len(spent)}
+
+
+async def changed() -> Figures:
+    """The same pass after something was said in one of ten: all of those are noticed, and no others."""
+    async with _stage() as (here, beating, refs):
+        new = {ref for ref in refs if Random(str(ref)).random() < 0.1}
+        client = here.client()
+        pipeline = client.pipeline(transaction=False)
+        for ref in new:
+            pipeline.hset(here.ledger().keys.channel(ref), "digest", "2")
+        await pipeline.execute()
+        await client.aclose()
+        found = {each.ref for each in await _pass(beating, refs) if each.run}
+        return {"changed": len(new), "noticed": len(found & new), "others": len(found - new)}
+
+
+@asynccontextmanager
+async def _stage() -> AsyncIterator[tuple[Scene, Beating, list[ChannelRef]]]:
+    """10,000 channels that are due, and what carries their beats out, in this process."""
+    async with scene() as here:
+        refs = await _store(here, DUE)
+        ledger, settings = here.ledger(), Settings()
+        platforms = {
+            name: new_platform(name, each, ledger.redis, ledger.keys) for name, each in LOCAL.items()
+        }
+        reach = Reach(ledger, platforms, AgentLiveness(ledger.redis, ledger.keys))
+        purse = Purse(ledger.redis, ledger.keys, Caps(ledger.redis, ledger.keys, settings.budget))
+        outside = Surroundings(ledger, Freeze(ledger.redis, ledger.keys), purse, reach, settings)
+        book = RuleBook(ledger.redis, ledger.keys, settings.heartbeat)
+        yield here, Beating(ledger, book, settings, outside), refs
+        await ledger.redis.aclose()
+
+
+async def _pass(beating: Beating, refs: list[ChannelRef]) -> list[Beaten]:
+    now = datetime.now(UTC)
+    beaten: list[Beaten] = []
+    for first in range(0, len(refs), TOGETHER):
+        some = refs[first : first + TOGETHER]
+        beaten += await beating.beat([DueBeat(str(ref), 1, now) for ref in some], now=now)
+    return beaten
+
+
+async def _store(here: Scene, stored: int) -> list[ChannelRef]:
+    """Channels in which a person spoke and a model has looked; none beats while the benchmark runs."""
+    ledger = here.ledger()
+    keys, now = ledger.keys, datetime.now(UTC)
+    refs = [ChannelRef("local", f"room-{n}") for n in range(stored)]
+    beats = Beats(ledger.redis, keys, lot=Random(1))
+    await beats.adopt(dict.fromkeys(refs), RULES, now=now + timedelta(hours=1))
+    for first in range(0, stored, 2000):
+        pipeline = ledger.redis.pipeline(transaction=False)
+        for ref in refs[first : first + 2000]:
+            row: dict[Any, Any] = {
+                "platform": ref.platform,
+                "id": ref.id,
+                "tenant": "default",
+                "agent": "default",
+            }
+            row |= {"digest": "1", "last_human_at": to_ms(now - 5 * MINUTE)}
+            looked: dict[Any, Any] = {"digest": "1", "thought_at": to_ms(now - MINUTE)}
+            pipeline.hset(keys.channel(ref), mapping=row)
+            pipeline.hset(keys.beat(str(ref)), mapping=looked)
+        await pipeline.execute()
+    await ledger.redis.aclose()
+    await asyncio.sleep(SETTLED)
+    return refs
+
+
+async def _have_due(here: Scene, refs: list[ChannelRef], start: datetime) -> dict[ChannelRef, datetime]:
+    """Have these beat within a minute, evenly spread."""
+    ledger = here.ledger()
+    due = {ref: start + MINUTE * n / len(refs) for n, ref in enumerate(refs)}
+    pipeline = ledger.redis.pipeline(transaction=False)
+    for ref, at in due.items():
+        pipeline.zadd(ledger.keys.beats, {str(ref): to_ms(at)})
+        pipeline.hset(ledger.keys.beat(str(ref)), "next_at", to_ms(at))
+    await pipeline.execute()
+    await ledger.redis.aclose()
+    return due
+
+
+async def _growth(pid: int, until: datetime) -> float:
+    """By how much the process comes to be larger than it is now."""
+    process = psutil.Process(pid)
+    first = largest = process.memory_info().rss
+    while datetime.now(UTC) < until:
+        largest = max(largest, process.memory_info().rss)
+        await asyncio.sleep(0.2)
+    return (largest - first) / 2**20
+
+
+def _lateness(late: list[float]) -> Figures:
+    return {"p50_ms": quantile(late, 0.5), "p99_ms": quantile(late, 0.99), "max_ms": max(late)}
+
+
+def _cpu(pid: int) -> float:
+    return float(sum(psutil.Process(pid).cpu_times()[:2]))
+
+
+async def _start_pulse(here: Scene) -> None:
+    """What beat would do."""
+    await _python(here, "from workers.app import app; app.send_task('tasks.pulse.pulse', queue='control')")
+
+
+async def _python(here: Scene, code: str) -> None:
+    command = [sys.executable, "-c", code]
+    await asyncio.to_thread(subprocess.run, command, env=here.environment, check=True, cwd=".")
+
+
+PARTS: dict[str, Callable[[], Awaitable[Figures]]] = {
+    "10,000 of 100,000 due within a minute, ours": ours,
+    "10,000 due within a minute, stock countdowns": stock,
+    "10,000 channels, nothing changed": unchanged,
+    "10,000 channels, one of ten changed": changed,
+}
+
+
+async def run(rounds: int, only: str) -> dict[str, list[Figures]]:
+    found: dict[str, list[Figures]] = {name: [] for name in PARTS if only in name}
+    for _ in range(rounds):
+        for name in found:
+            figures = await PARTS[name]()
+            found[name].append(figures)
+            print(name, {key: round(value, 2) for key, value in figures.items()}, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.heartbeats")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="parts whose name contains this")
+    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
+    given = parser.parse_args()
+    os.environ.update(SETTINGS)
+    found = asyncio.run(run(given.rounds, given.only))
+    print("\nmedians")
+    for name, rounds in found.items():
+        medians = {key: round(statistics.median(one[key] for one in rounds), 2) for key in rounds[0]}
+        print(f"  {name}: {medians}")
+    if given.json:
+        print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

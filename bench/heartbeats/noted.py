@@ -1,0 +1,8 @@
+"""Names that the benchmark and its stock worker share."""
+
+from __future__ import annotations
+
+#: How late each stock beat was.
+NOTED = "bench:noted"
+#: Before the stock worker's keys in the broker.
+STOCK_PREFIX = "stock:"

@@ -1,0 +1,282 @@
+"""
+A beat: what is known of the channel, the gates, and what became of it, noted in one script.
+
+Many beats are read, judged and noted together, so that one costs little. No token is spent here: a beat that
+passes becomes a run, and that asks a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from random import Random
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from redis.exceptions import RedisError
+
+from nightshift.agents import agent as agents
+from nightshift.agents.agent import Agent
+from nightshift.channels.channel import NEVER, Channel
+from nightshift.channels.ref import ChannelRef
+from nightshift.errors import UnknownAgent
+from nightshift.heartbeats import plan
+from nightshift.heartbeats.gates import Gate, Quiet, Snapshot, Verdict, judge
+from nightshift.heartbeats.row import BeatRow, source_of
+from nightshift.heartbeats.rule_book import RuleBook
+from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.phrases import span
+from nightshift.runs.ledger import BeatMove, DueBeat, Ledger, Recorded
+from nightshift.runs.row import RunId, RunRequest, run_id, to_ms
+from nightshift.runs.states import Overlap
+from nightshift.settings import Settings
+from nightshift.store import translated
+
+THINK = "tasks.heartbeat.think"
+QUEUE = "heartbeat"
+#: A look into a channel that takes longer is cut.
+DEADLINE = timedelta(minutes=2)
+
+
+class Outside(Protocol):
+    """What stands in a beat's way outside its channel, each in a few words, or nothing."""
+
+    async def stopped(self) -> Mapping[Gate, str]:
+        """The gates that no beat passes now."""
+        ...
+
+    async def unreachable(self, agent: Agent, refs: Sequence[ChannelRef]) -> Mapping[ChannelRef, str]:
+        """The channels that what this agent says would not reach."""
+        ...
+
+    async def busy(self, agent: Agent, ref: ChannelRef) -> str:
+        """What this agent is at, or what is not yet over in the channel."""
+        ...
+
+    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef) -> str:
+        """Whose cap has no room for a look into this channel."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beaten:
+    """What became of one beat."""
+
+    ref: ChannelRef
+    verdict: Verdict
+    #: The run that was recorded, if it passed.
+    run: RunId | None
+    next: datetime | None
+    #: ``stale``: another process was first, and nothing was changed.
+    recorded: Recorded
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A channel whose beat it is."""
+
+    channel: Channel
+    agent: Agent | None
+    row: BeatRow
+    seen: Snapshot
+
+
+class Beating:
+    """Carries beats out; one of these serves any number at once."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: RuleBook,
+        settings: Settings,
+        outside: Outside,
+        *,
+        lot: Random | None = None,
+    ) -> None:
+        """``lot`` replaces chance in tests."""
+        self._ledger = ledger
+        self._rules = rules
+        self._settings = settings
+        self._outside = outside
+        self._lot = lot or Random()  # noqa: S311  nobody gains by guessing it
+
+    async def beat(self, due: Iterable[DueBeat], *, now: datetime | None = None) -> list[Beaten]:
+        """
+        Carry out the beats that still count; whatever was handed out twice or too late is left alone.
+
+        The store's clock rules unless ``now`` is given.
+        """
+        generations = {ChannelRef.parse(each.channel): each.generation for each in due}
+        rules, known = await self._read(list(generations), now)
+        current = [each for each in known if each.row.generation == generations[each.channel.ref]]
+        return await self._carry_out([each for each in current if each.row.next_at], rules)
+
+    async def beat_now(self, ref: ChannelRef, *, now: datetime | None = None) -> Beaten | None:
+        """
+        Have a channel beat at once, whenever its next beat was to be; nothing if it does not beat.
+
+        Quiet hours, spacing and whether anything changed do not matter then; whatever guards money and
+        people from harm does.
+        """
+        rules, known = await self._read([ref], now)
+        by_hand = [replace(each, seen=replace(each.seen, by_hand=True)) for each in known]
+        return next(iter(await self._carry_out(by_hand, rules)), None)
+
+    async def _read(
+        self, refs: Sequence[ChannelRef], now: datetime | None
+    ) -> tuple[HeartbeatRules, list[_Known]]:
+        keys = self._ledger.keys
+        pipeline = self._ledger.redis.pipeline(transaction=False)
+        pipeline.time()
+        pipeline.hgetall(keys.heartbeat_rules)
+        for ref in refs:
+            pipeline.hgetall(keys.beat(str(ref)))
+            pipeline.hgetall(keys.channel(ref))
+        try:
+            (seconds, micros), stored, *rows = await pipeline.execute()
+        except RedisError as error:
+            raise translated(error) from error
+        now = now or datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+        known = [
+            self._known(Channel.from_hash(channel), beat, now)
+            for row, channel in zip(rows[::2], rows[1::2], strict=True)
+            if channel and (beat := BeatRow.from_hash(row))
+        ]
+        return self._rules.from_stored(stored), known
+
+    def _known(self, channel: Channel, row: BeatRow, now: datetime) -> _Known:
+        paused = f"by {channel.paused_by}" if channel.paused_by else ""
+        agent, quiet = None, None
+        try:
+            agent = agents.of(self._settings, channel.agent)
+            quiet = quiet_hours(channel, agent)
+        except UnknownAgent as error:
+            paused = str(error)
+        seen = Snapshot(now, row, channel.digest, channel.last_human_at, quiet, paused=paused)
+        return _Known(channel, agent, row, seen)
+
+    async def _carry_out(self, known: Sequence[_Known], rules: HeartbeatRules) -> list[Beaten]:
+        if not known:
+            return []
+        stopped = await self._outside.stopped()
+        unreachable = await self._unreachable(known)
+        judged = []
+        for each in known:
+            seen = replace(
+                each.seen,
+                frozen=stopped.get(Gate.FROZEN, ""),
+                breaker=stopped.get(Gate.BREAKER, ""),
+                adapter=unreachable.get(each.channel.ref, ""),
+                busy=_being_written(each, rules),
+            )
+            verdict = judge(seen, rules)
+            if verdict.passes and each.agent:
+                # What has to be asked of each channel is asked only of those that come this far.
+                seen = replace(
+                    seen,
+                    busy=await self._outside.busy(each.agent, each.channel.ref),
+                    budget=await self._outside.over_budget(_run_id(each), each.agent, each.channel.ref),
+                )
+                verdict = judge(seen, rules)
+            judged.append((replace(each, seen=seen), verdict))
+        return await self._note(judged, rules)
+
+    async def _unreachable(self, known: Sequence[_Known]) -> dict[ChannelRef, str]:
+        by_agent: dict[Agent, list[ChannelRef]] = {}
+        for each in known:
+            if each.agent:
+                by_agent.setdefault(each.agent, []).append(each.channel.ref)
+        found: dict[ChannelRef, str] = {}
+        for agent, refs in by_agent.items():
+            found.update(await self._outside.unreachable(agent, refs))
+        return found
+
+    async def _note(self, judged: Sequence[tuple[_Known, Verdict]], rules: HeartbeatRules) -> list[Beaten]:
+        planned = [(*each, plan.next_beat(each[1], each[0].seen, rules, self._lot)) for each in judged]
+        answers = await self._ledger.record_beats(
+            (_request(known, verdict) if verdict.passes else None, _move(known, verdict, next, rules))
+            for known, verdict, next in planned
+        )
+        return [
+            Beaten(known.channel.ref, verdict, _run_id(known) if verdict.passes else None, next, answer)
+            for (known, verdict, next), answer in zip(planned, answers, strict=True)
+        ]
+
+
+def quiet_hours(channel: Channel, agent: Agent) -> Quiet | None:
+    """The hours in which nobody is disturbed in this channel, if there are any."""
+    if channel.quiet_hours == NEVER:
+        return None
+    start, end = agent.quiet_from, agent.quiet_until
+    if channel.quiet_hours:
+        start, end = map(time.fromisoformat, channel.quiet_hours.split("-"))
+    return Quiet(ZoneInfo(agent.zone), start, end) if start != end else None
+
+
+def _being_written(each: _Known, rules: HeartbeatRules) -> str:
+    last = each.channel.last_human_at
+    # A platform's clock may be a little ahead of ours.
+    if last and last - rules.turn < each.seen.now < last + rules.turn:
+        return f"a person wrote {span(each.seen.now - last)} ago"
+    return ""
+
+
+def _nominal(each: _Known) -> datetime:
+    """What instant the beat is for: its own, or this one if a person asked for it."""
+    return each.seen.now if each.seen.by_hand or each.row.next_at is None else each.row.next_at
+
+
+def _run_id(each: _Known) -> RunId:
+    return run_id(source_of(each.channel.ref), _nominal(each))
+
+
+def _request(each: _Known, verdict: Verdict) -> RunRequest:
+    ref = each.channel.ref
+    source = source_of(ref)
+    return RunRequest(
+        id=_run_id(each),
+        source=source,
+        nominal=_nominal(each),
+        task=THINK,
+        queue=QUEUE,
+        lane=source,
+        overlap=Overlap.SKIP,
+        deadline=DEADLINE,
+        payload={
+            "channel": str(ref),
+            "digest": each.channel.digest,
+            # Of the beat that is placed in the same breath: a failure moves that one.
+            "generation": each.row.generation + 1,
+            "failures": each.row.failures,
+        },
+        tenant=each.channel.tenant,
+        agent=each.channel.agent,
+        cause="asked for by hand" if each.seen.by_hand else _cause(verdict),
+    )
+
+
+def _cause(verdict: Verdict) -> str:
+    return "its turn to speak first" if verdict.forced else "something changed"
+
+
+def _move(each: _Known, verdict: Verdict, next: datetime | None, rules: HeartbeatRules) -> BeatMove:
+    fields: dict[str, Any] = {
+        "interval_ms": rules.interval // timedelta(milliseconds=1),
+        "unchanged": plan.unchanged_after(verdict, each.seen),
+        "deferred": each.row.deferred + 1 if verdict.deferred else 0,
+        "deferred_for": verdict.value if verdict.deferred else "",
+    }
+    if verdict.passes:
+        fields["starts"] = each.row.with_start(each.seen.now)
+    if next is None:
+        fields["suspended_at"] = to_ms(each.seen.now)
+    return BeatMove(
+        channel=str(each.channel.ref),
+        generation=each.row.generation,
+        next=next,
+        fields=fields,
+        skipped="" if verdict.deferred else verdict.gate or "",
+        detail=verdict.value,
+        nominal=_nominal(each),
+    )

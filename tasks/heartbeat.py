@@ -1,0 +1,38 @@
+"""Celery entries for the heartbeats of channels."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import shared_task
+
+from nightshift import bootstrap
+from nightshift.heartbeats import tending
+from nightshift.runs.carry import Run
+from nightshift.runs.ledger import DueBeat
+from nightshift.runs.states import Outcome, done
+from tasks.run import carried_out_as_run
+
+
+async def carry_out_beat(self: Any, channel: str, generation: int) -> None:
+    """Carry out one beat of a channel, unless it no longer counts."""
+    await bootstrap.beating().beat([DueBeat(channel, generation, datetime.now(UTC))])
+
+
+#: No run: the pulse hands a lost one out again, and what is doubled is told by its generation.
+beat = shared_task(carry_out_beat, name="tasks.heartbeat.beat", bind=True)
+
+
+@carried_out_as_run
+async def think(run: Run) -> Outcome:
+    """Have a model look into a channel and say whether the agent should speak up."""
+    return await bootstrap.thinking().think(run)
+
+
+@carried_out_as_run
+async def tend(run: Run) -> Outcome:
+    """Adopt channels that have come to be used, and drop those that are no longer."""
+    beats, rules = bootstrap.beats(), await bootstrap.rule_book().read()
+    again = run.ledger.rules.beat_again
+    return done(**await tending.tend(bootstrap.channels(), beats, rules, now=run.started_at, again=again))

@@ -1,0 +1,130 @@
+"""Channels that beat, on a clock turned by hand, in surroundings made for the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from redis.asyncio import Redis
+
+from nightshift.agents.agent import Agent
+from nightshift.channels.ref import ChannelRef
+from nightshift.heartbeats.beating import Beaten, Beating
+from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.gates import Gate
+from nightshift.heartbeats.row import BeatRow
+from nightshift.heartbeats.rule_book import RuleBook
+from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.keys import Keys
+from nightshift.memory.message import Kind, Observed
+from nightshift.memory.messages import Messages
+from nightshift.runs.ledger import DueBeat, Ledger
+from nightshift.runs.row import RunId
+from nightshift.runs.states import done
+from nightshift.settings import Settings
+from tests.nightshift.runs.model import Clock
+
+ROOM = ChannelRef("discord", "room:{1}*")
+
+
+@dataclass
+class World:
+    """What stands in a beat's way, as the test says."""
+
+    stops: dict[Gate, str] = field(default_factory=dict)
+    away: dict[ChannelRef, str] = field(default_factory=dict)
+    busy_with: str = ""
+    broke: str = ""
+    together: asyncio.Barrier | None = None
+
+    async def stopped(self) -> Mapping[Gate, str]:
+        if self.together:
+            await self.together.wait()
+        return self.stops
+
+    async def unreachable(self, agent: Agent, refs: Sequence[ChannelRef]) -> Mapping[ChannelRef, str]:
+        return self.away
+
+    async def busy(self, agent: Agent, ref: ChannelRef) -> str:
+        return self.busy_with
+
+    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef) -> str:
+        return self.broke
+
+
+class Scene:
+    """One of everything, at one instant."""
+
+    def __init__(self, redis: Redis, keys: Keys, now: datetime, **settings: Any) -> None:
+        self.clock = Clock(now)
+        self.redis, self.keys = redis, keys
+        self.ledger = Ledger(redis, keys, clock=self.clock)
+        self.messages = Messages(redis, keys, clock=self.clock)
+        self.beats = Beats(redis, keys, clock=self.clock, lot=Random(1))
+        self.heed(turn=timedelta(0))
+        self.world = World()
+        agents = {"default": {"quiet_from": "00:00", "quiet_until": "00:00"}}
+        self.settings = Settings(**{"agents": agents, **settings})
+        self._said = 0
+
+    def heed(self, **rules: Any) -> None:
+        """Have these rules apply, and the usual ones otherwise."""
+        self.rules = HeartbeatRules(**rules)
+        self.book = RuleBook(self.redis, self.keys, self.rules)
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    @property
+    def beating(self) -> Beating:
+        """Each is another worker's."""
+        return Beating(self.ledger, self.book, self.settings, self.world, lot=Random(1))
+
+    async def say(self, text: str = "hello", ref: ChannelRef = ROOM, **more: Any) -> None:
+        """Have a person say something."""
+        self._said += 1
+        facts = {
+            "user_id": "ada",
+            "user_name": "Ada",
+            "text": text,
+            "at": self.now + timedelta(milliseconds=self._said),
+            **more,
+        }
+        await self.messages.observe([Observed(Kind.NEW, ref, f"m{self._said}", **facts)])
+
+    async def adopt(self, *refs: ChannelRef) -> None:
+        await self.beats.adopt(dict.fromkeys(refs or [ROOM]), self.rules, now=self.now)
+
+    async def row(self, ref: ChannelRef = ROOM) -> BeatRow:
+        row = await self.beats.find(ref)
+        assert row
+        return row
+
+    async def come(self, ref: ChannelRef = ROOM) -> DueBeat:
+        """Wait until the channel's beat is due, and have it handed out."""
+        while True:
+            look = await self.ledger.look("pulse", beats=True)
+            if found := [each for each in look.beats if each.channel == str(ref)]:
+                self.clock.now = max(self.clock.now, found[0].at)
+                return found[0]
+            row = await self.row(ref)
+            assert row.next_at
+            self.clock.now = max(self.clock.now, row.next_at)
+
+    async def beat(self, ref: ChannelRef = ROOM) -> Beaten:
+        """Have the channel's next beat come and be carried out."""
+        (beaten,) = await self.beating.beat([await self.come(ref)], now=self.now)
+        return beaten
+
+    async def looked(self, beaten: Beaten) -> None:
+        """End the run of a beat that passed, as a look would that found nothing to say."""
+        assert beaten.run
+        claimed = await self.ledger.claim(beaten.run, worker="w", message="m")
+        assert not isinstance(claimed, str)
+        await self.beats.looked(beaten.ref, claimed.payload["digest"], at=self.now)
+        await self.ledger.settle(claimed.id, claimed.token, done())
