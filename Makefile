@@ -6,19 +6,26 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: up test check format lint types imports audit test-tools bench soak lock clean
+.PHONY: up test check format lint types imports audit test-tools test-matrix bench soak lock clean
 
 up: .venv/installed
 	@exec $(BIN)/nightshift up
 
 test: .venv/installed test-tools
 	$(BIN)/pytest
+	@if [ -n "$$CI" ]; then $(MAKE) --no-print-directory test-matrix; \
+	else echo "Not run: Matrix against a real homeserver; \`make test-matrix\` installs one and runs it."; fi
 
 check: .venv/installed lint types imports audit test
 
 # A browser and such; on a person's machine only when they ask, by `scripts/install-test-tools`.
 test-tools:
 	@if [ -n "$$CI" ]; then scripts/install-test-tools; fi
+
+# Matrix against a real homeserver, which is installed if need be.
+test-matrix: .venv/installed
+	scripts/install-synapse
+	$(BIN)/pytest -m homeserver -n 0 tests/matrix
 
 audit: .venv/installed
 	$(BIN)/python scripts/audit-dependencies
@@ -59,6 +66,8 @@ lock:
 	  --no-annotate --extra server --extra embedded --group dev --group bench pyproject.toml -o requirements.lock
 	.tools/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
 	  --no-annotate --constraint requirements.lock --extra server pyproject.toml -o deploy/requirements.lock
+	.tools/bin/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url \
+	  --no-annotate tests/matrix/requirements.in -o tests/matrix/requirements.lock
 
 clean:
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ What is set in the environment or in ``/run/secrets`` counts before a file; ``se
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from nightshift.supervise import private_folder
 FLOWER = "flower"
 WEB = "web"
 REDIS = "redis-password"
+BOT = "bot-"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ def read(path: Path) -> str:
 
 def secret_file(home: Path, name: str) -> Path:
     return home / "secrets" / name
+
+
+def make_bots_token(home: Path, agent: str, make: Callable[[], str]) -> Made:
+    """The token of this agent's bot, which the web lets in once it starts."""
+    return make_once(home, f"{BOT}{agent}", make)
+
+
+def bots_tokens(home: Path) -> Mapping[str, str]:
+    """The tokens of bots that are kept at home, by agent."""
+    files = sorted(secret_file(home, "").glob(f"{BOT}*"))
+    return {file.name.removeprefix(BOT): read(file) for file in files}
 
 
 def redis_password(home: Path) -> str:

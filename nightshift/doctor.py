@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -19,11 +20,13 @@ from nightshift.jobs.row import Need
 from nightshift.jobs.table import JobStatus, read_table
 from nightshift.overview import Overview, consumers, leader, read_overview
 from nightshift.phrases import span, times
+from nightshift.platforms.known import new_platform
+from nightshift.platforms.platform import Platform, Readiness
 from nightshift.ports import refuse_taken_port
 from nightshift.queues import QUEUE_NAMES, VISIBILITY_TIMEOUT
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import SETTINGS_FILE, Settings
+from nightshift.settings import SETTINGS_FILE, PlatformSettings, Settings
 from nightshift.store import new_client, store_now, translated
 from nightshift.switches import Switches
 
@@ -74,6 +77,8 @@ async def examine() -> AsyncIterator[Check]:
         yield await _memory(store)
         yield await _broker(settings)
         yield await _graph(settings, store)
+        for check in await _platforms(settings, store):
+            yield check
         for check in await _deployment(store, settings):
             yield check
 
@@ -204,6 +209,38 @@ async def _graph(settings: Settings, store: Redis) -> Check:
     if problem:
         return Check("graph", "fail", problem, "check NIGHTSHIFT_GRAPH_URL and the server")
     return Check("graph", "ok", "the graph answers")
+
+
+async def _platforms(settings: Settings, store: Redis) -> list[Check]:
+    """Whether each platform of the settings knows us, all asked at once."""
+    described = settings.platforms.items()
+    platforms = [new_platform(name, each, store, bootstrap.keys()) for name, each in described]
+    asked = await asyncio.gather(*(_readiness(platform) for platform in platforms))
+    return [
+        _platform(name, each, readiness) for (name, each), readiness in zip(described, asked, strict=True)
+    ]
+
+
+async def _readiness(platform: Platform) -> Readiness:
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            return await platform.ready()
+    except TimeoutError:
+        return Readiness(False, f"{platform.name} does not answer within {span(PATIENCE)}")
+    finally:
+        await platform.close()
+
+
+def _platform(name: str, told: PlatformSettings, readiness: Readiness) -> Check:
+    check = f"platform {name}"
+    if not readiness.ready:
+        fix = f"mend [platforms.{name}] in {SETTINGS_FILE}, or see whether {told.kind} is up"
+        return Check(check, "fail", readiness.why, fix)
+    file = told.token_file and told.token_file.expanduser()
+    if file and file.stat().st_mode & 0o004:
+        return Check(check, "warn", f"everybody can read {file}", f"`chmod 600 {file}`")
+    known = f"ready, as {readiness.user_id}" if readiness.user_id else "ready"
+    return Check(check, "ok", f"{known}; {readiness.why}" if readiness.why else known)
 
 
 async def _deployment(store: Redis, settings: Settings) -> list[Check]:

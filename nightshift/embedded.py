@@ -158,7 +158,9 @@ def _configuration(spec: EmbeddedServer) -> str:
     ]
     if spec.graph:
         module = str(_find_binary("falkordb.so"))
-        lines.append(("loadmodule", module, "THREAD_COUNT", "2", "OMP_THREAD_COUNT", "1"))
+        # Without a log of queries, which would keep what people wrote.
+        options = ("THREAD_COUNT", "2", "OMP_THREAD_COUNT", "1", "CMD_INFO", "no")
+        lines.append(("loadmodule", module, *options))
     return "".join(" ".join([name, *map(_quoted, values)]) + "\n" for name, *values in lines)
 
 

@@ -66,6 +66,10 @@ class Forbidden(PermanentError):
     """Whoever asks may not do this."""
 
 
+class OverRunCap(PermanentError):
+    """A run has spent what one run may, so that no waiting gives it room."""
+
+
 class RefusedByModel(PermanentError):
     """The model, or who runs it, will not answer this."""
 

@@ -1,16 +1,14 @@
-"""Logs: one line an event, with the run it belongs to and no password; JSON unless a person is watching."""
+"""Logs: one line an event, with the run it belongs to and no secret; JSON unless a person is watching."""
 
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import Any, Literal
 
 import structlog
 
-#: A password in a URL, up to the last @ before the path.
-PASSWORD = re.compile(r'(://[^\s/:@"]*:)[^\s/"]+(?=@)')
+from nightshift.masking import masked
 
 
 def configure_logging(style: Literal["auto", "json", "console"] = "auto", level: int = logging.INFO) -> None:
@@ -41,7 +39,7 @@ def configure_logging(style: Literal["auto", "json", "console"] = "auto", level:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 renderer,
-                _without_passwords,
+                _without_secrets,
             ],
         )
     )
@@ -51,5 +49,5 @@ def configure_logging(style: Literal["auto", "json", "console"] = "auto", level:
     logging.captureWarnings(True)
 
 
-def _without_passwords(_logger: object, _method: str, line: Any) -> str:
-    return PASSWORD.sub(r"\1**", line)
+def _without_secrets(_logger: object, _method: str, line: Any) -> str:
+    return masked(line)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
+from nightshift.freeze import Freezing
 from nightshift.keys import Keys
 from nightshift.processes import Process, read_processes
 from nightshift.queues import QUEUE_NAMES
@@ -54,6 +55,8 @@ class Overview:
     switches: Mapping[str, bool]
     #: Paused jobs, and by whom.
     paused: Mapping[str, str]
+    #: Who stopped every call and send, if anybody did.
+    frozen: Freezing | None
 
 
 async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
@@ -80,6 +83,7 @@ async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
         today=today,
         switches=board.on,
         paused=board.paused,
+        frozen=board.frozen,
     )
 
 

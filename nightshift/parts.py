@@ -8,7 +8,6 @@ anew by the next use: at once the first time, after a pause if it keeps happenin
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from typing import Any
 import structlog
 
 from nightshift.errors import NotPossible, Overloaded, PermanentError, TransientError
+from nightshift.masking import masked
 from nightshift.phrases import span, stamp, times
 
 log = structlog.get_logger("nightshift.parts")
@@ -28,11 +28,6 @@ FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=60)
 #: What is told of a crash is cut to this.
 LONGEST_REASON = 200
-
-#: What stands before the @ of a URL, and what follows a word for a secret.
-SECRET = re.compile(
-    r"(?<=://)[^/\s@]+(?=@)|(?i:(?:bearer|key|token|password|secret)[\"']?(?:\s*[:=]\s*|\s))\S+"
-)
 
 _EPOCH = datetime.now(UTC) - timedelta(seconds=time.monotonic())
 
@@ -258,4 +253,4 @@ async def _attempt(call: Callable[[], Awaitable[object]], within: timedelta) -> 
 
 def reason_of(error: BaseException) -> str:
     """What went wrong, in a few words without secrets."""
-    return SECRET.sub("…", f"{type(error).__name__}: {error}")[:LONGEST_REASON]
+    return masked(f"{type(error).__name__}: {error}")[:LONGEST_REASON]

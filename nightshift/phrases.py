@@ -42,6 +42,12 @@ def stamp(instant: datetime) -> str:
     return text.removesuffix(".000") + "Z"
 
 
+def one_line(text: str, most: int) -> str:
+    """Say what others wrote on one line of so many characters, without what a terminal would obey."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
 def times(number: int) -> str:
     """Say how often."""
     return "once" if number == 1 else f"{number} times"

@@ -18,13 +18,14 @@ from redis.exceptions import RedisError
 
 from nightshift.errors import NightshiftError
 from nightshift.queues import MODEL_QUEUES
-from nightshift.runs.ledger import Hint, Ledger, Look
+from nightshift.runs.ledger import DueBeat, Hint, Ledger, Look
 from nightshift.schedules.recording import record_due
 from nightshift.switches import Switches
 
 log = structlog.get_logger("nightshift.pulse")
 
 Publish = Callable[[Sequence[Hint]], Awaitable[None]]
+PublishBeats = Callable[[Sequence[DueBeat], datetime], Awaitable[None]]
 LongQueues = Callable[[], Awaitable[Mapping[str, timedelta]]]
 
 #: Who finds the shift taken stands by this long; then the next trigger does.
@@ -45,6 +46,7 @@ async def keep_pulse(
     *,
     holder: str,
     publish: Publish,
+    publish_beats: PublishBeats,
     long_queues: LongQueues,
     leaving: asyncio.Event,
 ) -> None:
@@ -60,11 +62,12 @@ async def keep_pulse(
     try:
         async with _Waker(ledger, leaving) as waker:
             while not leaving.is_set():
-                look = await ledger.look(holder, limit=BATCH, held=await gates.held())
-                gates.busy = bool(look.hints)
+                held = await gates.held()
+                look = await ledger.look(holder, limit=BATCH, held=held, beats=gates.beats)
+                gates.busy = bool(look.hints or look.beats)
                 if look.on_shift:
                     on_shift = True
-                    if not await _hand_out(ledger, look, publish):
+                    if not await _hand_out(ledger, look, publish, publish_beats):
                         await waker.until_poked(look.until - look.now)
                 elif on_shift or datetime.now(UTC) >= stand_by_until:
                     return
@@ -75,19 +78,20 @@ async def keep_pulse(
             await asyncio.shield(ledger.leave_shift(holder))
 
 
-async def _hand_out(ledger: Ledger, look: Look, publish: Publish) -> bool:
+async def _hand_out(ledger: Ledger, look: Look, publish: Publish, publish_beats: PublishBeats) -> bool:
     """Record and publish what the look found; true if there was anything."""
     if look.due:
         await record_due(ledger, look.due, now=look.now)
-    if look.hints:
-        try:
+    try:
+        if look.hints:
             await publish(look.hints)
-        except Exception as error:
-            # The runs stay open and are hinted again; the broker may be back by then.
-            log.warning(
-                "hints_not_published", count=len(look.hints), error=f"{type(error).__name__}: {error}"
-            )
-    return bool(look.due or look.hints)
+        if look.beats:
+            await publish_beats(look.beats, look.now)
+    except Exception as error:
+        # Runs and beats are handed out again; the broker may be back by then.
+        count = len(look.hints) + len(look.beats)
+        log.warning("hints_not_published", count=count, error=f"{type(error).__name__}: {error}")
+    return bool(look.due or look.hints or look.beats or look.missed)
 
 
 class _Gates:
@@ -96,25 +100,32 @@ class _Gates:
     def __init__(self, switches: Switches, long_queues: LongQueues) -> None:
         self._switches = switches
         self._long_queues = long_queues
-        self._held: dict[str, timedelta] = {}
+        self._long: Mapping[str, timedelta] = {}
+        self._held: Mapping[str, timedelta] = {}
         self._read_at = datetime.min.replace(tzinfo=UTC)
         #: Whether there is anything to publish; otherwise nobody asks how long the queues are.
         self.busy = True
+        #: Whether channels beat at all.
+        self.beats = False
 
     async def held(self) -> Mapping[str, timedelta]:
         now = datetime.now(UTC)
         if now - self._read_at >= GATES_AGE:
             board = await self._switches.read()
-            self._held = {}
-            if self.busy:
-                try:
-                    self._held.update(await self._long_queues())
-                except Exception as error:  # the broker is away, in whatever way; the store is not
-                    log.warning("queues_not_measured", error=f"{type(error).__name__}: {error}")
-            if not board.is_on("chat_llm_enabled"):
-                self._held.update(dict.fromkeys(MODEL_QUEUES, CLOSED))
+            # A queue that was long gets nothing, so it may be long still although nothing is published.
+            self._long = await self._measured() if self.busy or self._long else {}
+            self.beats = board.is_on("channel_heartbeat_enabled")
+            closed = MODEL_QUEUES if board.models_closed else ()
+            self._held = {**self._long, **dict.fromkeys(closed, CLOSED)}
             self._read_at = now
         return self._held
+
+    async def _measured(self) -> Mapping[str, timedelta]:
+        try:
+            return await self._long_queues()
+        except Exception as error:  # the broker is away, in whatever way; the store is not
+            log.warning("queues_not_measured", error=f"{type(error).__name__}: {error}")
+            return {}
 
 
 class _Waker:

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 #: Before the name of every key in the broker.
 BROKER_PREFIX = "ns-broker:"
+#: The header of a message that may be lost: whoever sent it notices, and sends it again.
+EXPENDABLE = "expendable"
 #: A message nobody acknowledged comes back after this. Far above any deadline: the ledger's leases bring
 #: lost work back long before.
 VISIBILITY_TIMEOUT = timedelta(hours=1)
@@ -18,7 +20,7 @@ class QueueKind:
 
     name: str
     holds: str
-    #: Closed while the switch ``chat_llm_enabled`` is off.
+    #: Closed while the switch ``chat_llm_enabled`` is off, and while everything is frozen.
     needs_model: bool = False
 
 
@@ -33,5 +35,7 @@ QUEUES = (
 )
 # fmt: on
 
+#: No worker's: here work waits until the agent's own bot asks for it.
+PULL = "pull"
 QUEUE_NAMES = frozenset(queue.name for queue in QUEUES)
 MODEL_QUEUES = frozenset(queue.name for queue in QUEUES if queue.needs_model)

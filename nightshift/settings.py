@@ -11,13 +11,25 @@ import difflib
 import os
 import re
 import tomllib
+from datetime import time
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -26,7 +38,11 @@ from pydantic_settings import (
 )
 
 import nightshift
-from nightshift.errors import BadSetting
+from nightshift.errors import BadSchedule, BadSetting
+from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.money.payer import Level
+from nightshift.runs.states import SHARE
+from nightshift.time.zones import zone
 
 CHECKOUT = Path(nightshift.__file__).parent.parent
 SETTINGS_FILE = "nightshift.toml"
@@ -35,11 +51,36 @@ PREFIX = "NIGHTSHIFT_"
 SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_\w+$")
 
 
-def default_home() -> Path:
+#: What says that somebody has set nightshift up, besides a settings file.
+SET_UP = ("SETTINGS_FILE", "STATE_URL", "MODEL", "MODEL__URL", "ENDPOINTS", "MODELS")
+
+
+def own_home() -> Path:
     """A folder inside the checkout, or one in the user's home when there is no checkout."""
     if (CHECKOUT / "beat_schedule.py").exists():
         return CHECKOUT / ".nightshift"
     return Path.home() / ".nightshift"
+
+
+def demo_home() -> Path:
+    """Where everything lives until nightshift is set up: what is simulated never mixes with what is real."""
+    return own_home().with_name(".nightshift-demo")
+
+
+def default_home() -> Path:
+    """Our own home once somebody has set nightshift up, by a file or in the environment; else the demo's."""
+    files = own_home() / SETTINGS_FILE, Path(SETTINGS_FILE)
+    set_up = any(PREFIX + name in os.environ for name in SET_UP) or any(file.exists() for file in files)
+    return own_home() if set_up else demo_home()
+
+
+#: The demo is watched, so it does not let hours pass, nor keep the night.
+DEMO = {
+    "budget": {"day": 5},
+    "heartbeat": {"interval": 90, "acts_per_day": 200, "repeat_after": 600, "turn": 5, "forced_after": 600},
+    "jobs": {"channel_heartbeat": {"every": 30}},
+    "agents": {"default": {"about": "a helpful neighbour", "quiet_from": "00:00", "quiet_until": "00:00"}},
+}
 
 
 class JobOverride(BaseModel):
@@ -55,6 +96,34 @@ class JobOverride(BaseModel):
     late: Literal["run_latest", "skip", "run_all"] | None = None
 
 
+def _lifted(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000_000)]
+Cap = Annotated[Dollars | None, BeforeValidator(_lifted)]
+
+
+class BudgetSettings(BaseModel):
+    """
+    What may be spent on models, in US dollars: by one run in all, by everything else on one day (UTC).
+
+    Each run, source and so on may spend that much, those named in ``only`` what is said there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    day: Cap = Decimal(1)
+    tenant: Cap = None
+    agent: Cap = None
+    channel: Cap = None
+    job: Cap = None
+    source: Cap = None
+    model: Cap = None
+    run: Cap = None
+    only: dict[Level, dict[str, Dollars]] = Field(default_factory=dict)
+
+
 class ModelSettings(BaseModel):
     """The model endpoint; anything that speaks the OpenAI API."""
 
@@ -63,6 +132,105 @@ class ModelSettings(BaseModel):
     url: str | None = None
     key: SecretStr | None = None
     name: str = "simulated/flash"
+
+
+Use = Literal["flash", "chat", "extract", "judge", "embed"]
+EndpointName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+EndpointKind = Literal["auto", "openrouter", "gemini", "openai", "ollama", "vllm"]
+#: The endpoint that ``[model]`` describes.
+MAIN = "main"
+
+
+class EndpointSettings(BaseModel):
+    """What ``[endpoints.NAME]`` in nightshift.toml says of something that speaks the OpenAI API."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    key: SecretStr | None = None
+    keys_file: Annotated[Path | None, Field(description="one key a line; read again when it changes")] = None
+    kind: Annotated[EndpointKind, Field(description="auto: told from the URL")] = "auto"
+
+
+class UseSettings(BaseModel):
+    """What ``[models.USE]`` in nightshift.toml says of the model that does one kind of work."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    endpoint: EndpointName = MAIN
+    fallbacks: Annotated[tuple[str, ...], Field(description="uses, or ENDPOINT/MODEL")] = ()
+    allow_dearer: Annotated[bool, Field(description="let a fallback cost more")] = False
+    #: For a million tokens.
+    price_in: Dollars | None = None
+    price_out: Dollars | None = None
+    max_output_tokens: Annotated[int | None, Field(ge=1)] = None
+    deadline: Annotated[float | None, Field(gt=0, le=240, description="seconds for the whole answer")] = None
+
+
+#: The agent that is there whether or not the settings describe it.
+DEFAULT_AGENT = "default"
+AgentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zone(name)
+    except BadSchedule as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+class AgentSettings(BaseModel):
+    """What ``[agents.NAME]`` in nightshift.toml says of an agent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenant: Annotated[str, Field(min_length=1, max_length=100)] = "default"
+    zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    runner: Annotated[Literal["pull", "model"], Field(description="who writes what it says")] = "pull"
+    about: Annotated[str, Field(max_length=8_000, description="who it is, as the model is told")] = ""
+    delivers: Annotated[Literal["us", "bot"], Field(description="who brings it to the platform")] = "us"
+    quiet_from: time = time(22)
+    quiet_until: time = time(8)
+
+
+PlatformName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+PlatformKind = Literal["matrix", "discord", "slack", "telegram", "webhook", "local", "apprise"]
+#: What a platform must be told besides its kind.
+PLATFORM_NEEDS: dict[PlatformKind, tuple[str, ...]] = {
+    "matrix": ("url", "token"),
+    "discord": ("token",),
+    "slack": ("token",),
+    "telegram": ("token",),
+    "webhook": ("url", "token"),
+    "local": (),
+    "apprise": ("token",),
+}
+
+
+class PlatformSettings(BaseModel):
+    """What ``[platforms.NAME]`` in nightshift.toml says of a chat platform."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: PlatformKind
+    url: Annotated[str | None, Field(pattern=r"^https?://[^\s/]+\S*$")] = None
+    token: SecretStr | None = None
+    token_file: Annotated[Path | None, Field(description="holds the token; read again when it changes")] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needs = PLATFORM_NEEDS[self.kind]
+        if "url" in needs and not self.url:
+            raise ValueError(f"{self.kind} needs url")
+        if "token" in needs and not (self.token or self.token_file):
+            raise ValueError(f"{self.kind} needs token or token_file")
+        if self.token and self.token_file:
+            raise ValueError("token and token_file are both set; leave one out")
+        return self
 
 
 class Settings(BaseSettings):
@@ -89,12 +257,29 @@ class Settings(BaseSettings):
 
     chat_llm_enabled: bool = Field(True, description="first value of the switch of this name")
     model: ModelSettings = Field(default_factory=ModelSettings)
+    endpoints: Annotated[dict[EndpointName, EndpointSettings], NoDecode] = Field(
+        default_factory=dict, description="where models are; `model` is short for the one named main"
+    )
+    models: Annotated[dict[Use, UseSettings], NoDecode] = Field(
+        default_factory=dict, description="which model does which work"
+    )
     model_probe: bool = Field(True, description="first value of the switch of this name")
+    channel_heartbeat_enabled: bool = Field(True, description="first value of the switch of this name")
+    heartbeat: HeartbeatRules = Field(default_factory=HeartbeatRules, description="when channels beat")
+    shadow: bool = Field(False, description="first value of the switch of this name")
+    shadow_calls: bool = Field(True, description="first value of the switch of this name")
+
+    budget: BudgetSettings = Field(default_factory=BudgetSettings, description="caps on what models cost")
 
     lease_seconds: float = Field(30, ge=1.5, description="how long a claim outlives the worker that holds it")
     concurrency: int = Field(100, ge=1, le=5000, description="tasks a worker carries out at once")
+    tenant_share: int = Field(
+        SHARE, ge=1, description="runs of one tenant in flight on a queue while other tenants have work"
+    )
     retention_done_days: int = Field(14, ge=1)
     retention_failed_days: int = Field(90, ge=1)
+    messages_days: int = Field(90, ge=1, description="how long what was said is remembered")
+    messages_per_channel: int = Field(2000, ge=1, description="how much of it, of one channel")
     log_format: Literal["auto", "json", "console"] = "auto"
 
     web_host: str = Field("127.0.0.1", description="where the web listens; beyond loopback only if said here")
@@ -113,6 +298,12 @@ class Settings(BaseSettings):
         None, description="touched while the process works; unset: NAME.alive in the home's folder run"
     )
 
+    agents: Annotated[dict[AgentName, AgentSettings], NoDecode] = Field(
+        default_factory=dict, description="who the work is for; `default` is always there"
+    )
+    platforms: Annotated[dict[PlatformName, PlatformSettings], NoDecode] = Field(
+        default_factory=dict, description="where people talk; `local`, rooms of our own, is always there"
+    )
     jobs: Annotated[dict[str, JobOverride], NoDecode] = Field(
         default_factory=dict, description="changes to rows of beat_schedule.py"
     )
@@ -125,6 +316,23 @@ class Settings(BaseSettings):
         """Whether the ledger lives in a server of our own."""
         return self.state_url is None
 
+    @cached_property
+    def demo(self) -> bool:
+        """Whether nobody has set nightshift up yet."""
+        return self.home == demo_home()
+
+    @cached_property
+    def has_model(self) -> bool:
+        """Whether there is anything to ask."""
+        return bool(self.model.url or "flash" in self.models)
+
+    @cached_property
+    def all_endpoints(self) -> dict[str, EndpointSettings]:
+        """Every endpoint by its name, the one of ``[model]`` among them."""
+        if not self.model.url:
+            return self.endpoints
+        return {MAIN: EndpointSettings(url=self.model.url, key=self.model.key)} | self.endpoints
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -134,7 +342,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, file_secret_settings, _toml_source(settings_cls, env_settings)
+        file = _toml_source(settings_cls, env_settings)
+        home = Path(init_settings().get("home") or env_settings().get("home") or default_home())
+        demo = InitSettingsSource(settings_cls, DEMO if home == demo_home() else {})
+        return init_settings, env_settings, file_secret_settings, file, demo
 
 
 def _toml_source(
@@ -167,6 +378,10 @@ def load_settings(**given: Any) -> Settings:
         ) from error
     except ValidationError as error:
         raise BadSetting("\n".join(_explain(each) for each in error.errors())) from error
+    if settings.models or settings.endpoints:
+        from nightshift.llm.uses import Uses  # which stands on the settings itself
+
+        Uses(settings)  # what contradicts itself is refused now, and not when a model is first asked
     home = settings.home.expanduser().absolute()
     return settings.model_copy(update={"home": home})
 
@@ -193,7 +408,7 @@ def _explain(error: Any) -> str:
         )
     variable = PREFIX + "__".join(path).upper()
     # Never the value of what may be a secret, or hold one.
-    private = any(word in name for word in ("url", "key", "model", "celery", "auth", "token"))
+    private = any(word in name for word in ("url", "key", "model", "celery", "auth", "token", "platforms"))
     shown = "" if private else f" (it is {error['input']!r})"
     return f"setting {name!r}{shown}: {error['msg']}; set it in {SETTINGS_FILE} or as {variable}"
 
@@ -203,4 +418,16 @@ def _known_names(path: list[str]) -> list[str]:
         return list(JobOverride.model_fields)
     if path[:1] == ["model"]:
         return list(ModelSettings.model_fields)
+    if path[:1] == ["budget"]:
+        return list(BudgetSettings.model_fields)
+    if path[:1] == ["endpoints"]:
+        return list(EndpointSettings.model_fields)
+    if path[:1] == ["models"]:
+        return list(UseSettings.model_fields)
+    if path[:1] == ["agents"]:
+        return list(AgentSettings.model_fields)
+    if path[:1] == ["heartbeat"]:
+        return list(HeartbeatRules.model_fields)
+    if path[:1] == ["platforms"]:
+        return list(PlatformSettings.model_fields)
     return list(Settings.model_fields)

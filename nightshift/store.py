@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
@@ -23,6 +23,8 @@ from nightshift.errors import BadSetting, StoreFull, StoreUnreachable
 #: Entries of an index that are read at once.
 FIRST_READ, LARGEST_READ = 50, 500
 
+#: At most so many to one server from one loop, however much is done at once.
+CONNECTIONS = 100
 #: What a server that is away, starting or frozen answers.
 AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 
@@ -34,8 +36,10 @@ def new_client(url: str, *, retries: int = 12, timeout: float = 5) -> Redis:
     It retries, some seconds in all: what we send is safe to repeat, and a restarted server is back by then.
     """
     try:
-        return Redis.from_url(
+        # Whoever finds all connections in use waits for one; the stock pool would refuse.
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
             decode_responses=True,
             encoding_errors="replace",
             socket_timeout=timeout,
@@ -51,6 +55,7 @@ def new_client(url: str, *, retries: int = 12, timeout: float = 5) -> Redis:
             "a server's URL is none of redis://HOST:PORT/0, rediss://HOST:PORT/0 and unix:///PATH?db=0; "
             "check NIGHTSHIFT_STATE_URL, NIGHTSHIFT_BROKER_URL and NIGHTSHIFT_GRAPH_URL"
         ) from None
+    return Redis.from_pool(pool)
 
 
 def translated(error: RedisError) -> Exception:

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from redis.asyncio import Redis
 
 from nightshift.errors import BadSetting
+from nightshift.freeze import FROZEN, Freezing
 from nightshift.keys import Keys
 from nightshift.settings import Settings
+from nightshift.shadow import CALLS, SHADOW
 from nightshift.store import text_hash
 
-#: Switches that exist, and what they let through.
+#: Switches that exist, and what each does while it is on.
 KNOWN = {
-    "chat_llm_enabled": "work that asks a model",
-    "model_probe": "the periodic question whether the model answers",
+    "chat_llm_enabled": "lets through work that asks a model",
+    "channel_heartbeat_enabled": "lets channels beat",
+    "model_probe": "lets through the periodic question whether the model answers",
+    "shadow": "keeps back whatever would be said; everything else is decided and done",
+    "shadow_calls": "lets work ask a model although nothing is said (shadow)",
 }
 PAUSED = "paused:"
 
@@ -32,7 +37,8 @@ class Switches:
         on = {name: bool(getattr(self._settings, name)) for name in KNOWN}
         on.update({name: stored[name] == "on" for name in KNOWN if name in stored})
         paused = {name.removeprefix(PAUSED): by for name, by in stored.items() if name.startswith(PAUSED)}
-        return SwitchBoard(on, paused)
+        frozen = Freezing.from_json(stored[FROZEN]) if FROZEN in stored else None
+        return SwitchBoard(on, paused, frozen)
 
     async def set(self, name: str, on: bool) -> None:
         if name not in KNOWN:
@@ -50,9 +56,30 @@ class Switches:
 class SwitchBoard:
     """The switches at one moment."""
 
-    def __init__(self, on: Mapping[str, bool], paused: Mapping[str, str]) -> None:
+    def __init__(
+        self, on: Mapping[str, bool], paused: Mapping[str, str], frozen: Freezing | None = None
+    ) -> None:
         self.on = on
         self.paused = paused
+        self.frozen = frozen
 
     def is_on(self, name: str) -> bool:
         return self.on[name]
+
+    @property
+    def in_shadow(self) -> bool:
+        """Whether nothing is said, whatever is decided."""
+        return self.is_on(SHADOW)
+
+    @property
+    def models_closed(self) -> str:
+        """Why work that asks a model waits; empty while it does not."""
+        if self.frozen:
+            return f"{self.frozen.describe()}; `nightshift thaw` opens it"
+        if not self.is_on("chat_llm_enabled"):
+            return (
+                "the switch chat_llm_enabled is off; `nightshift switches set chat_llm_enabled on` opens it"
+            )
+        if self.in_shadow and not self.is_on(CALLS):
+            return f"in shadow, the switch {CALLS} is off; `nightshift switches set {CALLS} on` opens it"
+        return ""

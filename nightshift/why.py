@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from nightshift.agents.liveness import AgentLiveness
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
 from nightshift.jobs.view import next_slot
 from nightshift.overview import consumers, read_pulse
 from nightshift.phrases import clock, money, span, times, when
 from nightshift.processes import Process, read_processes
-from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES
+from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, PULL
 from nightshift.runs.ledger import Ledger, Skip
 from nightshift.runs.row import RunRow, from_ms, run_id
 from nightshift.runs.states import State
@@ -71,11 +72,10 @@ async def _why_it_waits(
         says.append(f"It is not to start before {clock(row.ready)}, {when(row.ready, now)}.")
     if row.reason:
         says.append(f"It went back to waiting: {row.reason}.")
-    if row.queue in MODEL_QUEUES and not (await switches.read()).is_on("chat_llm_enabled"):
-        says.append(
-            f"Its queue {row.queue} is closed: the switch chat_llm_enabled is off; "
-            "`nightshift switches set chat_llm_enabled on` opens it."
-        )
+    if row.queue in MODEL_QUEUES and (closed := (await switches.read()).models_closed):
+        says.append(f"Its queue {row.queue} is closed: {closed}.")
+    if row.queue == PULL:
+        return [*says, *await _lane(ledger, row), await _whose_bot(ledger, row, now)]
     workers = consumers(processes, row.queue)
     if not workers:
         says.append(f"No live worker consumes its queue {row.queue}; `nightshift worker` starts one.")
@@ -88,6 +88,17 @@ async def _why_it_waits(
     if not says or row.ready <= now:
         says.append(_hints(row, await ledger.redis.zscore(ledger.keys.open, row.id), now))
     return says
+
+
+async def _whose_bot(ledger: Ledger, row: RunRow, now: datetime) -> str:
+    till = row.ready + ledger.rules.unasked
+    liveness = AgentLiveness(ledger.redis, ledger.keys)
+    there = [f"{each.platform} ({each.process})" async for each in liveness.present_of(row.tenant, row.agent)]
+    bot = f"there, on {', '.join(there)}" if there else "not there: it has given no sign of life of late"
+    return (
+        f"It waits for the bot of agent {row.agent} to ask for it, and is skipped {when(till, now)}; "
+        f"the bot is {bot}."
+    )
 
 
 async def _lane(ledger: Ledger, row: RunRow) -> list[str]:

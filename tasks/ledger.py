@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from nightshift import bootstrap
+from nightshift.deliveries.retention import forget_old_deliveries, give_up_on_bots
 from nightshift.runs.carry import Run
 from nightshift.runs.retention import KEEP_SKIPPED, forget_old_runs
 from nightshift.runs.states import Outcome, State, done
@@ -20,4 +21,10 @@ async def retain(run: Run) -> Outcome:
         State.SKIPPED: KEEP_SKIPPED,
         State.FAILED: timedelta(days=settings.retention_failed_days),
     }
-    return done(**await forget_old_runs(run.ledger, now=run.started_at, keep=keep))
+    forgotten = await forget_old_runs(run.ledger, now=run.started_at, keep=keep)
+    deliveries = bootstrap.deliveries()
+    given_up = await give_up_on_bots(deliveries, now=run.started_at)
+    dropped = await forget_old_deliveries(
+        deliveries, now=run.started_at, done=keep[State.DONE], failed=keep[State.FAILED]
+    )
+    return done(**forgotten, deliveries=dropped, deliveries_given_up=given_up)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nightshift import bootstrap
-from nightshift.llm.probe import ask_whether_it_answers
+from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done
 from tasks.run import carried_out_as_run
@@ -12,6 +12,6 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def probe(run: Run) -> Outcome:
     """Ask the model for one token, and remember what it cost."""
-    answer = await ask_whether_it_answers(bootstrap.settings().model, bootstrap.parts())
-    run.spend(answer.micro_usd)
-    return done(model=answer.model, tokens=answer.tokens)
+    answer = await bootstrap.models().probe(Payer.of(run, Kind.HEARTBEAT))
+    run.spend(answer.cost)
+    return done(model=answer.model, tokens=answer.tokens_in + answer.tokens_out)

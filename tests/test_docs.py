@@ -23,7 +23,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
 def test_settings_that_are_named_exist(page: Path) -> None:
-    named = re.findall(r"NIGHTSHIFT_([A-Z_]+?)(?:__[A-Z]+)?\b", page.read_text())
+    named = re.findall(r"NIGHTSHIFT_([A-Z_]+?)(?:__[A-Z]+)*\b", page.read_text())
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 

@@ -33,9 +33,18 @@ def test_it_brings_one_name_and_asks_for_no_other_package(installed: Path) -> No
 
 
 def test_importing_it_imports_no_server_code(installed: Path) -> None:
-    code = "import nightshift, nightshift.errors, sys; print(*sorted(sys.modules))"
+    code = "import nightshift.client, sys; print(*sorted(sys.modules))"
     modules = _alone(installed, "-c", code).stdout.split()
     assert not {"celery", "kombu", "redis", "aiohttp", "pydantic"} & set(modules)
+
+
+def test_a_bots_client_says_what_to_install(installed: Path) -> None:
+    code = (
+        "import asyncio; from nightshift.client import Nightshift; "
+        "asyncio.run(Nightshift('http://127.0.0.1:9', 't', platform='p').start())"
+    )
+    said = _alone(installed, "-c", code)
+    assert "pip install nightshift[client]" in said.stderr.splitlines()[-1]
 
 
 def test_its_command_says_what_to_install(installed: Path) -> None:
@@ -46,7 +55,7 @@ def test_its_command_says_what_to_install(installed: Path) -> None:
 
 
 def test_the_scripts_of_the_ledger_are_in_it(installed: Path) -> None:
-    assert len(list((installed / "nightshift" / "runs").glob("*.lua"))) == 6
+    assert len(list((installed / "nightshift" / "runs").glob("*.lua"))) == 7
 
 
 def _alone(installed: Path, *words: str) -> subprocess.CompletedProcess[str]:

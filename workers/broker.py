@@ -1,5 +1,5 @@
 """
-Celery's Redis transport, except for three things.
+Celery's Redis transport, except for four things.
 
 What is no message does not end the worker. Stock: one malformed item on a queue is popped, raises in the
 consumer's loop, and the process exits; one such item per worker stops the fleet. Here it is set aside under
@@ -11,6 +11,10 @@ the way to the consumer's loop expects. Here it is the connection error that it 
 
 A channel keeps its client. Stock: two clients are built for every message, which at a thousand concurrent
 tasks takes about a tenth of what the worker does.
+
+What is expendable is not kept twice. Stock: the broker holds a copy of each message until it is acknowledged,
+which is two writes that the consumer waits for. Of a message that says that it is expendable there is none:
+whoever sent it sends it again if it is lost.
 """
 
 from __future__ import annotations
@@ -22,9 +26,11 @@ from queue import Empty
 from typing import Any
 
 import structlog
-from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as stock
 from redis.exceptions import ConnectionError
+
+from nightshift.queues import EXPENDABLE
 
 log = structlog.get_logger("nightshift.broker")
 
@@ -32,9 +38,23 @@ UNREADABLE = "unreadable"
 KEPT = 100
 
 
+class QoS(stock.QoS):  # type: ignore[misc]  # kombu's types are not followed
+    """Knows what is being worked on, and keeps a copy in the broker of what is not expendable."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        keeping = virtual.QoS if EXPENDABLE in message.headers else stock.QoS
+        keeping.append(self, message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        message = self._delivered.get(delivery_tag)
+        keeping = virtual.QoS if message and EXPENDABLE in message.headers else stock.QoS
+        keeping.ack(self, delivery_tag)
+
+
 class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not followed
     """A channel that survives items it cannot read, knows when it is closed, and keeps its client."""
 
+    QoS = QoS
     _kept: Any = None
 
     @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 import sys
 from base64 import b64encode
 from typing import Any
@@ -26,9 +25,9 @@ from nightshift import bootstrap
 from nightshift.credentials import flower_credentials
 from nightshift.errors import BadSetting
 from nightshift.log import configure_logging
+from nightshift.masking import masked
 
 MAX_TASKS = 10_000
-PASSWORD_IN_URL = re.compile(r'(://[^:/@\s"]*:)[^/@\s"]+@')
 #: The exit code of the command line for wrong settings.
 WRONG_USE = 2
 
@@ -63,8 +62,8 @@ class Flower(stock.Flower):  # type: ignore[misc]
 
     @property
     def workers(self) -> Any:
-        """What workers tell of themselves, less the passwords in the addresses of their servers."""
-        return json.loads(PASSWORD_IN_URL.sub(r"\1**@", json.dumps(super().workers)))
+        """What workers tell of themselves, less passwords, such as those in their servers' addresses."""
+        return json.loads(masked(json.dumps(super().workers)))
 
     def _admits(self, request: HTTPServerRequest) -> bool:
         return hmac.compare_digest(request.headers.get("Authorization", "").encode(), self._key)

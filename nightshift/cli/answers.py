@@ -51,7 +51,11 @@ def ask[T](question: Callable[[Deployment], Awaitable[T]]) -> T:
         settings, keys = bootstrap.settings(), bootstrap.keys()
         quick = partial(new_client, retries=1, timeout=5)
         async with quick(bootstrap.state_url()) as redis, quick(bootstrap.plain_broker_url()) as broker:
-            return await question(Deployment(Ledger(redis, keys), Switches(redis, keys, settings), broker))
+            try:
+                here = Deployment(Ledger(redis, keys), Switches(redis, keys, settings), broker)
+                return await question(here)
+            finally:
+                await bootstrap.close()  # what the question itself asked for
 
     return run(asked())
 

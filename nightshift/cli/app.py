@@ -9,11 +9,19 @@ from typer.core import TyperGroup
 
 import nightshift
 from nightshift.cli.answers import exit_code, explain, note
+from nightshift.cli.budget import budget
+from nightshift.cli.costs import costs
 from nightshift.cli.dead import dead
+from nightshift.cli.deliveries import deliveries
+from nightshift.cli.forget import forget
+from nightshift.cli.freeze import freeze, thaw
 from nightshift.cli.health import doctor, status
+from nightshift.cli.heartbeats import channels
+from nightshift.cli.init import init
 from nightshift.cli.jobs import jobs
-from nightshift.cli.processes import beat, flower, sim_llm, up, worker
+from nightshift.cli.processes import beat, community, flower, sim_llm, up, worker
 from nightshift.cli.runs import runs, why
+from nightshift.cli.shadow import shadow
 from nightshift.cli.switches import switches
 from nightshift.cli.tokens import tokens
 from nightshift.cli.web import web
@@ -64,6 +72,7 @@ def main(
     """Everything an always-on LLM agent does while nobody is talking to it."""
 
 
+app.command()(init)
 app.command()(up)
 app.command()(status)
 app.command()(doctor)
@@ -71,10 +80,19 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(runs, name="runs")
 app.command()(why)
 app.add_typer(dead, name="dead")
+app.add_typer(deliveries, name="deliveries")
+app.command()(shadow)
+app.add_typer(channels, name="channels")
+app.add_typer(forget, name="forget")
 app.add_typer(switches, name="switches")
+app.add_typer(budget, name="budget")
+app.command()(costs)
+app.command()(freeze)
+app.command()(thaw)
 app.command()(worker)
 app.command()(beat)
 app.command()(web)
 app.add_typer(tokens, name="tokens")
 app.command()(flower)
 app.command()(sim_llm)
+app.command(hidden=True)(community)

@@ -65,6 +65,8 @@ def _show(overview: Overview) -> None:
     typer.secho("ready" if overview.ready else "not ready", fg=COLOURS["ok" if overview.ready else "fail"])
     for reason in overview.why:
         typer.echo(f"  - {reason}")
+    if overview.frozen:
+        typer.secho(f"frozen: {overview.frozen.describe()}; `nightshift thaw` ends it", fg=COLOURS["warn"])
     typer.echo()
     show_table(
         ("process", "kind", "pid", "seen", ""),

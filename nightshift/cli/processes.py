@@ -6,9 +6,10 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +41,13 @@ def worker(
 ) -> None:
     """Become a Celery worker for one role: its queues, its concurrency."""
     _become("worker", "--role", role, "--name", name or role)
+
+
+def community() -> None:
+    """Become the demo's community: a few people who are not real, talking in two rooms."""
+    from nightshift.community import live
+
+    asyncio.run(live())
 
 
 def beat() -> None:
@@ -101,6 +109,12 @@ def sim_llm(
         list[str] | None,
         typer.Option(help="What goes wrong: '429; retry-after=7', or a rule as JSON. May be given again."),
     ] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=JSON", help="What structured answers hold under this name. Several are drawn from."
+        ),
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="The key callers must show.")] = None,
     seed: Annotated[int, typer.Option(help="Other seeds give other answers.")] = 0,
 ) -> None:
@@ -108,7 +122,12 @@ def sim_llm(
     from nightshift.llm.simulated import SimulatedModelOptions, serve
 
     options = SimulatedModelOptions(
-        port=port, latency=latency, faults=tuple(map(_fault, fault or ())), api_key=api_key, seed=seed
+        port=port,
+        latency=latency,
+        faults=tuple(map(_fault, fault or ())),
+        api_key=api_key,
+        seed=seed,
+        values=_values(value or ()),
     )
     asyncio.run(serve(options, ready=_say_where))
 
@@ -122,6 +141,17 @@ def _fault(text: str) -> FaultRule:
         return FaultRule.from_json(json.loads(text))
     except ValueError as error:
         raise BadSetting(f"--fault {text!r} is not valid JSON: {error}") from error
+
+
+def _values(given: Iterable[str]) -> dict[str, list[Any]]:
+    values: dict[str, list[Any]] = {}
+    for each in given:
+        name, _, text = each.partition("=")
+        try:
+            values.setdefault(name, []).append(json.loads(text))
+        except ValueError as error:
+            raise BadSetting(f"--value {each!r} is not NAME=JSON: {error}") from error
+    return values
 
 
 def _say_where(model: SimulatedModel) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nightshift.why import Why
 
 LIMIT = 20
+#: Before a channel whose beats are asked about.
+HEARTBEAT = "heartbeat:"
 
 runs = typer.Typer(invoke_without_command=True)
 RunName = Annotated[str, typer.Argument(metavar="ID", help="A run that `nightshift runs` lists.")]
@@ -262,14 +264,20 @@ async def _requeue(here: Deployment, run: str) -> None:
 
 
 def why(
-    subject: Annotated[str, typer.Argument(metavar="RUN|JOB", help="The id of a run, or the name of a job.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|JOB|CHANNEL",
+            help="The id of a run, the name of a job, or heartbeat:PLATFORM:ID for a channel's beats.",
+        ),
+    ],
     at: Annotated[
         datetime | None,
         typer.Option(parser=instant, metavar="INSTANT", help="Of a job: its slot at or before this instant."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say why a run waits or ended as it did, or what became of a job's slot."""
+    """Say why a run waits or ended as it did, what became of a job's slot, or of a channel's beats."""
     answer = ask(lambda here: _why(here, subject, at))
     if json:
         show_json(answer)
@@ -283,6 +291,10 @@ async def _why(here: Deployment, subject: str, at: datetime | None) -> Why:
 
     if await here.ledger.find(subject):
         return await why_run(here.ledger, here.switches, here.broker, subject)
+    if subject.startswith(HEARTBEAT):
+        from nightshift.cli.heartbeats import why_channel_of
+
+        return await why_channel_of(here, subject.removeprefix(HEARTBEAT).partition("@")[0])
     # A slot that made no run is asked for by the id that its run would have had.
     name, _, slot = subject.removeprefix("job:").partition("@")
     try:

@@ -30,7 +30,7 @@ def show(context: typer.Context, json: Json = False) -> None:
     if json:
         show_json({"switches": board.on, "paused": board.paused})
         return
-    rows = [(name, "on" if on else "off", f"lets through {KNOWN[name]}") for name, on in board.on.items()]
+    rows = [(name, "on" if on else "off", KNOWN[name]) for name, on in board.on.items()]
     show_table(("switch", "", ""), rows + [(job, "paused", f"by {by}") for job, by in board.paused.items()])
 
 

@@ -14,8 +14,8 @@ from nightshift.phrases import when
 if TYPE_CHECKING:
     from nightshift.web.tokens import Token, Tokens
 
-ROLES = ("viewer", "operator", "admin")
-SCOPES = ("metrics", "read", "operate", "admin")
+ROLES = ("viewer", "operator", "admin", "bot")
+SCOPES = ("metrics", "read", "operate", "admin", "agent")
 
 tokens = typer.Typer(invoke_without_command=True)
 
@@ -30,7 +30,7 @@ def list_tokens(context: typer.Context, json: Json = False) -> None:
         show_json([_facts(token) for token in found])
         return
     now = datetime.now(UTC)
-    columns = ("token", "role", "may", "tenant", "made", "expires")
+    columns = ("token", "role", "may", "tenant", "agent", "made", "expires")
     show_table(
         columns,
         [
@@ -39,6 +39,7 @@ def list_tokens(context: typer.Context, json: Json = False) -> None:
                 token.role,
                 ", ".join(sorted(token.scopes)),
                 token.tenant or "all",
+                token.agent or "",
                 when(token.created, now),
                 when(token.expires, now) if token.expires else "never",
             )
@@ -58,12 +59,16 @@ def create(
         ),
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="See runs of this tenant alone.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="AGENT", help="Of a bot: the agent that it speaks for.")
+    ] = None,
     expires: Annotated[
         timedelta | None, typer.Option(parser=duration, metavar="DURATION", help="Not let in after this.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Make a token and print it, for the only time: the store keeps a hash."""
+    from nightshift import agents, bootstrap
     from nightshift.errors import BadSetting
     from nightshift.web.tokens import Role, Scope
 
@@ -71,8 +76,14 @@ def create(
         if given not in known:
             raise BadSetting(f"{given!r} is none of {', '.join(known)}")
     scopes = [Scope(each) for each in scope or ()]
+    if agent and tenant:
+        raise BadSetting("an agent's tenant is the one that the settings say; leave --tenant out")
+    if agent:
+        tenant = agents.of(bootstrap.settings(), agent).tenant
     secret = ask(
-        lambda here: _tokens(here).create(name, Role(role), scopes=scopes, tenant=tenant, lifetime=expires)
+        lambda here: _tokens(here).create(
+            name, Role(role), scopes=scopes, tenant=tenant, agent=agent, lifetime=expires
+        )
     )
     if json:
         show_json({"name": name, "token": secret})
@@ -100,6 +111,7 @@ def _facts(token: Token) -> dict[str, object]:
         "role": token.role,
         "scopes": sorted(token.scopes),
         "tenant": token.tenant,
+        "agent": token.agent,
         "created": token.created,
         "expires": token.expires,
     }

@@ -7,6 +7,7 @@ What listens, listens on the loopback interface.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -27,7 +28,15 @@ import nightshift
 from nightshift import bootstrap, embedded
 from nightshift.cli.processes import checkout, environment, start_command
 from nightshift.cli.runs import line_of
-from nightshift.credentials import WEB, Made, flower_credentials, make_flower_credentials, make_once
+from nightshift.community import ANSWERS
+from nightshift.credentials import (
+    WEB,
+    Made,
+    flower_credentials,
+    make_bots_token,
+    make_flower_credentials,
+    make_once,
+)
 from nightshift.errors import NightshiftError, StoreUnreachable
 from nightshift.events import Event, follow_events
 from nightshift.overview import await_ready, leader
@@ -36,7 +45,7 @@ from nightshift.ports import refuse_taken_port
 from nightshift.processes import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import Settings
+from nightshift.settings import DEFAULT_AGENT, Settings
 from nightshift.store import new_client, store_now
 from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home, private_folder
 from nightshift.switches import Switches
@@ -49,6 +58,10 @@ PATIENCE = timedelta(seconds=60)
 LOOK_AGAIN = timedelta(seconds=0.1)
 #: A worker lets its tasks end for 20 s, then hands back those that have not.
 WORKER_STOP = timedelta(seconds=35)
+DEMO = (
+    "This is the demo: the model is simulated, the people are not real, and all of it stays in this folder. "
+    "`nightshift init` sets up your own."
+)
 #: Events that are worth a line.
 TOLD = ("run_settled", "run_returned", "slot_skipped")
 TROUBLE = (RedisError, NightshiftError, OSError)
@@ -103,6 +116,8 @@ class _SmallProfile:
         settings = self._settings
         try:
             self._say(f"nightshift {nightshift.__version__}, profile {settings.profile}, in {settings.home}")
+            if settings.demo:
+                self._say(DEMO)
             await clear_leftovers(settings.home)  # which may still hold the port
             if not settings.embedded:
                 await self._check_stores()
@@ -131,6 +146,7 @@ class _SmallProfile:
                 stop_timeout=WORKER_STOP,
             ),
             *self._web(),
+            *self._community(),
             *self._flower(),
         ]
 
@@ -143,13 +159,16 @@ class _SmallProfile:
         return [replace(embedded.process(spec), ready=partial(self._await_redis, spec))]
 
     def _simulated_model(self) -> list[Process]:
-        if self._settings.model.url:
+        if self._settings.has_model:
             return []
         port = _port_of_simulated_model(self._settings.home)
         url = self._env["NIGHTSHIFT_MODEL__URL"] = f"http://{LOOPBACK}:{port}/v1"
         self._details["sim-llm"] = f"at {url}: a simulated model, nothing it says is real"
         command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
-        return [Process("sim-llm", command, ready=partial(_until, partial(_listens, LOOPBACK, port)))]
+        if self._settings.demo:
+            for name, values in ANSWERS.items():
+                command += [word for value in values for word in ("--value", f"{name}={json.dumps(value)}")]
+        return [Process("sim-llm", command, ready=partial(until, partial(_listens, LOOPBACK, port)))]
 
     def _celery(self, name: str, *what: str, **how: Any) -> Process:
         return Process(name, start_command(*what), env=self._env, cwd=checkout(), **how)
@@ -160,8 +179,19 @@ class _SmallProfile:
             return []
         refuse_taken_port(host, port, "NIGHTSHIFT_WEB_PORT")
         self._details["web"] = f"at http://{host}:{port}, {self._web_token()}"
+        if self._settings.demo:
+            make_bots_token(
+                self._settings.home, DEFAULT_AGENT, new_secret
+            )  # the web lets it in from its start
         command = [sys.executable, "-m", "nightshift.cli", "web"]
-        return [Process("web", command, env=self._env, ready=partial(_until, partial(_listens, host, port)))]
+        return [Process("web", command, env=self._env, ready=partial(until, partial(_listens, host, port)))]
+
+    def _community(self) -> list[Process]:
+        """People for the demo, which needs the web to be heard."""
+        if not (self._settings.demo and self._settings.web_port):
+            return []
+        self._details["community"] = "a few people who are not real, talking in two rooms"
+        return [Process("community", [sys.executable, "-m", "nightshift.cli", "community"], env=self._env)]
 
     def _web_token(self) -> str:
         if self._settings.web_token:
@@ -179,7 +209,7 @@ class _SmallProfile:
         url = settings.flower_url or f"http://{host}:{port}"
         self._details["flower"] = f"at {url}, {self._flower_credentials()}"
         flower_credentials(settings)  # what Flower would refuse is refused before anything starts
-        return [self._celery("flower", "flower", ready=partial(_until, partial(_listens, host, port)))]
+        return [self._celery("flower", "flower", ready=partial(until, partial(_listens, host, port)))]
 
     def _flower_credentials(self) -> str:
         """Where they are; made, and told to whoever watches, if there are none yet."""
@@ -221,7 +251,7 @@ class _SmallProfile:
             found = await read_processes(self._store, self._ledger.keys)
             return any(each.kind == kind and each.seen >= began for each in found)
 
-        await _until(has_reported)
+        await until(has_reported)
 
     # What is told
 
@@ -334,7 +364,7 @@ def _port_of_simulated_model(home: Path) -> int:
     return port
 
 
-async def _until(there: Callable[[], Awaitable[bool]]) -> None:
+async def until(there: Callable[[], Awaitable[bool]]) -> None:
     """Look until it is there; a store that is away meanwhile says nothing about it."""
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):

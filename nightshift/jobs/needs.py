@@ -5,7 +5,9 @@ from __future__ import annotations
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from nightshift.errors import BadSetting
 from nightshift.jobs.row import Need
+from nightshift.llm.endpoints import key_sources
 from nightshift.settings import Settings
 from nightshift.store import command
 from nightshift.switches import SwitchBoard
@@ -16,11 +18,26 @@ async def missing_needs(settings: Settings, board: SwitchBoard, graph: Redis | N
     missing = {}
     if problem := await _graph_problem(graph):
         missing[Need.GRAPH] = problem
-    if not board.is_on("chat_llm_enabled"):
+    if board.frozen:
+        missing[Need.CHAT_LLM] = board.frozen.describe()
+    elif not board.is_on("chat_llm_enabled"):
         missing[Need.CHAT_LLM] = "switch chat_llm_enabled is off"
-    elif not settings.model.url:
+    elif board.models_closed:
+        missing[Need.CHAT_LLM] = board.models_closed
+    elif not settings.has_model:
         missing[Need.CHAT_LLM] = "no model is set; set NIGHTSHIFT_MODEL__URL"
+    if problem := _key_pool_problem(settings):
+        missing[Need.KEY_POOL] = problem
     return missing
+
+
+def _key_pool_problem(settings: Settings) -> str:
+    try:
+        if any(read() for read in key_sources(settings).values()):
+            return ""
+    except BadSetting as error:
+        return str(error)
+    return "no endpoint has a key; put it, or several, into its keys_file, one a line"
 
 
 async def _graph_problem(graph: Redis | None) -> str:

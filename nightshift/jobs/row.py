@@ -21,6 +21,8 @@ class Need(StrEnum):
     REDIS = "REDIS"
     GRAPH = "GRAPH"
     CHAT_LLM = "CHAT_LLM"
+    #: An endpoint that asks for a key.
+    KEY_POOL = "KEY_POOL"
 
 
 class Named(Protocol):

@@ -16,7 +16,14 @@ from typing import Any
 
 import structlog
 
-from nightshift.errors import LostLease, PermanentError, StoreUnreachable, TransientError
+from nightshift.errors import (
+    Frozen,
+    LostLease,
+    OutOfBudget,
+    PermanentError,
+    StoreUnreachable,
+    TransientError,
+)
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import (
@@ -26,6 +33,7 @@ from nightshift.runs.states import (
     done,
     failed,
     handed_back,
+    held_up,
     postponed,
     retry_pause,
     skipped,
@@ -147,7 +155,8 @@ async def _settle(run: Run, outcome: Outcome) -> State:
         reason=outcome.reason,
         cost=run.cost,
         attempt=run.row.attempts + 1,
-        **{f"fact_{name}": value for name, value in outcome.facts.items()},
+        # Numbers alone: words may be somebody's, and a log forgets nothing.
+        **{f"fact_{name}": n for name, n in outcome.facts.items() if isinstance(n, int | float)},
     )
     return state
 
@@ -162,6 +171,8 @@ async def _attempt(run: Run, work: Work) -> Outcome:
         return skipped(str(cancelled))
     except _DeadlinePassed:
         return crashed(f"deadline: still working after {run.row.deadline}", retry_pause(run.row.attempts + 1))
+    except (Frozen, OutOfBudget) as error:
+        return held_up(_words(error), error.retry_after or retry_pause(1))
     except TransientError as error:
         pause = error.retry_after or retry_pause(run.row.retries + 1)
         return postponed(_words(error), pause)

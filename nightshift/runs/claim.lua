@@ -8,7 +8,7 @@
 -- Safe to repeat: the same call is given the same claim again; every other one finds the run taken.
 
 local key = run_key(q.id)
-local row = redis.call('HMGET', key, 'state', 'lease', 'ready', 'lane', 'nonce', 'source', 'queue')
+local row = redis.call('HMGET', key, 'state', 'lease', 'ready', 'lane', 'nonce', 'source', 'queue', 'tenant', 'agent')
 local state, lease, ready, lane, nonce = row[1], number(row[2]), number(row[3]), row[4], row[5]
 
 if not state then return {'missing'} end
@@ -40,6 +40,7 @@ local till = now + q.lease_ms
 redis.call('HSET', key, 'state', 'running', 'reason', '', 'worker', q.worker, 'message', q.message,
   'nonce', q.nonce, 'lease', int(till), 'started', int(now))
 redis.call('ZADD', OPEN, till, q.id)
+withdraw(q.id, row[7], row[8], row[9])
 if lane ~= '' then redis.call('HSET', lane_key(lane), 'holder', q.id, 'token', token, 'until', int(till)) end
 count(row[6], 'claimed')
 tell(key, 'claimed', q.worker .. ' ' .. q.message)

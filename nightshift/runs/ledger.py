@@ -11,8 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from importlib.resources import files
+from itertools import batched
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
@@ -22,7 +21,8 @@ from nightshift.errors import LostLease, NotPossible, UnknownRun
 from nightshift.keys import Keys
 from nightshift.runs.row import RunId, RunRequest, RunRow, from_ms, to_ms
 from nightshift.runs.states import ENDED, Outcome, Rules, State
-from nightshift.store import text_hash, text_list, translated
+from nightshift.scripts import encoded, load_script
+from nightshift.store import store_now, text_hash, text_list, translated
 
 Recorded = Literal["recorded", "exists", "skipped", "replayed", "advanced", "stale", "missing"]
 DAYS_BEFORE_1970 = date(1970, 1, 1).toordinal()
@@ -52,6 +52,20 @@ class Missed:
 
 
 @dataclass(frozen=True)
+class BeatMove:
+    """Give a channel its next beat, or none, provided that this one is still the one that counts."""
+
+    channel: str
+    generation: int
+    next: datetime | None
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    #: Why this one made no run, in a word and with what decided.
+    skipped: str = ""
+    detail: str = ""
+    nominal: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Hint:
     """A run that waits for a worker."""
 
@@ -72,6 +86,15 @@ class DueSchedule:
 
 
 @dataclass(frozen=True)
+class DueBeat:
+    """A channel's beat, to be carried out at this instant unless its generation has passed."""
+
+    channel: str
+    generation: int
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Look:
     """What one look of the pulse found. ``on_shift`` is false when somebody else has the shift."""
 
@@ -81,6 +104,9 @@ class Look:
     now: datetime
     hints: Sequence[Hint] = ()
     due: Sequence[DueSchedule] = ()
+    beats: Sequence[DueBeat] = ()
+    #: Channels whose beat was too late and that were given another time.
+    missed: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,13 +118,8 @@ class Skip:
     reason: str
     times: int
     detail: str
-
-
-@cache
-def _script(name: str) -> str:
-    folder = files("nightshift.runs")
-    flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)
-    return f"{flags}\n{(folder / 'prelude.lua').read_text()}\n{body}"
+    #: Of one that was skipped several times: the last.
+    till: datetime | None = None
 
 
 class Ledger:
@@ -118,7 +139,7 @@ class Ledger:
         self.rules = rules or Rules()
         self._clock = clock
         self._scripts = {
-            name: redis.register_script(_script(name))
+            name: redis.register_script(load_script("nightshift.runs", name))
             for name in ("record", "look", "claim", "renew", "settle")
         }
 
@@ -138,8 +159,15 @@ class Ledger:
         self, recordings: Iterable[tuple[RunRequest | None, Advance | None, Missed | None]]
     ) -> list[Recorded]:
         """Record each on its own, all in one round trip."""
+        return await self._record_each(_recording(*each) for each in recordings)
+
+    async def record_beats(self, beats: Iterable[tuple[RunRequest | None, BeatMove]]) -> list[Recorded]:
+        """For each channel, record what its beat became and place its next, all in one round trip."""
+        return await self._record_each(_recording(run, None, None, move) for run, move in beats)
+
+    async def _record_each(self, requests: Iterable[Mapping[str, Any]]) -> list[Recorded]:
         script = self._scripts["record"]
-        arguments = [self._arguments(_recording(*each)) for each in recordings]
+        arguments = [self._arguments(each) for each in requests]
         if not arguments:
             return []
         for _ in range(2):
@@ -166,12 +194,18 @@ class Ledger:
             raise _unknown(run_id)
 
     async def look(
-        self, holder: str, *, limit: int = 500, held: Mapping[str, timedelta] | None = None
+        self,
+        holder: str,
+        *,
+        limit: int = 500,
+        held: Mapping[str, timedelta] | None = None,
+        beats: bool = False,
     ) -> Look:
-        """Take or keep the pulse's shift, and take what is due."""
+        """Take or keep the pulse's shift, and take what is due; channels' beats only if wanted."""
         answer = await self._run(
             "look",
             {
+                **({"beats": self._beat_limits} if beats else {}),
                 "holder": holder,
                 "lease_ms": _ms(self.rules.shift_lease),
                 "shift_ms": _ms(self.rules.shift),
@@ -179,14 +213,16 @@ class Ledger:
                 "held": {queue: _ms(pause) for queue, pause in (held or {}).items()},
                 "hint_ms": _ms(self.rules.hint_again),
                 "hint_ceiling_ms": _ms(self.rules.hint_ceiling),
+                "unasked_ms": _ms(self.rules.unasked),
                 "limits": self._limits,
+                "share": self.rules.share,
             },
         )
         if answer[0] == "standby":
             return Look(False, until=from_ms(answer[1]), now=datetime.now(UTC))
         if answer[0] == "relieved":
             return Look(False, until=datetime.now(UTC), now=datetime.now(UTC))
-        _, now, nearest, hints, due = answer
+        _, now, nearest, hints, due, handed_out, missed = answer
         return Look(
             True,
             until=from_ms(nearest),
@@ -196,6 +232,11 @@ class Ledger:
                 for i in range(0, len(hints), 5)
             ],
             due=[DueSchedule(name, float(score), _pairs(row)) for name, score, row in due],
+            beats=[
+                DueBeat(channel, int(generation), from_ms(at))
+                for channel, generation, at in batched(handed_out, 3)
+            ],
+            missed=int(missed),
         )
 
     async def leave_shift(self, holder: str) -> None:
@@ -271,6 +312,10 @@ class Ledger:
 
     # Reading
 
+    async def now(self) -> datetime:
+        """The instant by which runs are ready and leases lapse."""
+        return self._clock() if self._clock else await store_now(self.redis)
+
     async def find(self, run_id: str) -> RunRow | None:
         row = await text_hash(self.redis, self.keys.run(run_id))
         return RunRow.from_hash(row) if row.get("id") else None
@@ -316,6 +361,7 @@ class Ledger:
                 row["reason"],
                 int(row["times"]),
                 row.get("detail") or "",
+                from_ms(row["till"]) if "till" in row else None,
             )
             for row in rows
         ]
@@ -359,10 +405,18 @@ class Ledger:
     def _limits(self) -> dict[str, int]:
         return {"attempts": self.rules.attempts, "retries": self.rules.retries}
 
+    @property
+    def _beat_limits(self) -> dict[str, int]:
+        rules = self.rules
+        return {
+            "ahead_ms": _ms(rules.beat_ahead),
+            "again_ms": _ms(rules.beat_again),
+            "late_ms": _ms(rules.beat_late),
+        }
+
     def _arguments(self, request: Mapping[str, Any]) -> bytes:
         now = {"now": to_ms(self._clock())} if self._clock else {}
-        # Error messages may quote file names that are not text; the scripts read text only.
-        return json.dumps({**request, **now}, ensure_ascii=False).encode(errors="replace")
+        return encoded({**request, **now})
 
     async def _run(self, name: str, request: Mapping[str, Any]) -> Any:
         try:
@@ -371,7 +425,9 @@ class Ledger:
             raise translated(error) from error
 
 
-def _recording(run: RunRequest | None, advance: Advance | None, missed: Missed | None) -> dict[str, Any]:
+def _recording(
+    run: RunRequest | None, advance: Advance | None, missed: Missed | None, beat: BeatMove | None = None
+) -> dict[str, Any]:
     request: dict[str, Any] = {}
     if run:
         request["run"] = run.as_script_argument()
@@ -393,7 +449,23 @@ def _recording(run: RunRequest | None, advance: Advance | None, missed: Missed |
             "till": missed.last.isoformat(),
             "reason": missed.reason,
         }
+    if beat:
+        request["beat"] = _moving(beat)
     return request
+
+
+def _moving(beat: BeatMove) -> dict[str, Any]:
+    fields = {name: str(value) for name, value in beat.fields.items()}
+    move: dict[str, Any] = {"channel": beat.channel, "generation": str(beat.generation), "fields": fields}
+    if beat.next:
+        move["next"] = str(to_ms(beat.next))
+    if beat.nominal and beat.skipped:
+        move["skip"] = {
+            "reason": beat.skipped,
+            "nominal": str(to_ms(beat.nominal)),
+            "detail": beat.detail,
+        }
+    return move
 
 
 def _unknown(run_id: str) -> UnknownRun:

@@ -6,8 +6,12 @@
 -- q.limit                            how many runs, and how many schedules, at the most
 -- q.held                             {queue: ms}: no hints for these queues; look again after ms
 -- q.hint_ms, q.hint_ceiling_ms, q.limits
+-- q.unasked_ms                       how long what a bot is to ask for is offered
+-- q.share                            how many runs of one tenant may be in flight on one queue while others have work
+-- q.beats                            {ahead_ms, again_ms, late_ms}: hand out channels' beats too
 -- Returns {'standby', until} | {'relieved'} | {'left'} |
---         {'shift', now, next, {run, task, queue, hints, ready, ...}, {schedule, score, row, ...}}
+--         {'shift', now, next, {run, task, queue, hints, ready, ...}, {schedule, score, row, ...}, {channel, generation, at, ...},
+--          beats that were too late}
 --
 -- A run whose lease lapsed goes back to waiting and spends an attempt. Safe to repeat: a second look finds
 -- what it handed out pushed forward.
@@ -39,13 +43,36 @@ end
 
 local function wait_again(id, pause) redis.call('ZADD', OPEN, now + pause, id) end
 
+-- A tenant alone may have all there is. Whoever is over the share waits in line outside the queue, a few runs
+-- every 50 ms, so that a long line costs no more looks than a short one.
+redis.call('ZREMRANGEBYSCORE', TENANTS, '-inf', now - 600000)
+local crowded = redis.call('ZCARD', TENANTS) > 1
+local LINES = root .. 'inflight'
+
+local function waits_in_line(id, queue, tenant)
+  local inflight = inflight_key(queue, tenant)
+  if redis.call('SISMEMBER', inflight, id) == 1 or redis.call('SCARD', inflight) < q.share then return false end
+  local line = queue .. ':' .. tenant
+  local at = math.max(number(redis.call('HGET', LINES, line)), now) + 2
+  redis.call('HSET', LINES, line, int(at))
+  wait_again(id, math.ceil(at / 50) * 50 - now)
+  return true
+end
+
 local function hint(id, key, hints)
-  local row = redis.call('HMGET', key, 'task', 'queue', 'ready', 'hints')
+  local row = redis.call('HMGET', key, 'task', 'queue', 'ready', 'hints', 'tenant')
+  if row[2] == 'pull' then
+    local till = number(row[3]) + q.unasked_ms
+    if till <= now then end_run(id, 'skipped', 'nobody asked for it', '') else wait_again(id, till - now) end
+    return
+  end
   local pause = q.held[row[2]]
   if pause then
     wait_again(id, tonumber(pause))
     return
   end
+  if crowded and waits_in_line(id, row[2], row[5]) then return end
+  redis.call('SADD', inflight_key(row[2], row[5]), id)
   local times = number(row[4]) + 1
   redis.call('HSET', key, 'hints', times)
   tell(key, 'hinted', row[2])
@@ -53,8 +80,23 @@ local function hint(id, key, hints)
   for _, value in ipairs({id, row[1], row[2], int(times), row[3]}) do hints[#hints + 1] = value end
 end
 
+-- What has come by this time. An index where nothing has is not asked again below for its first entry.
+local firsts = {}
+local function come(index, by)
+  local first = tonumber(redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]) or math.huge
+  if first > by then
+    firsts[index] = first
+    return {}
+  end
+  return redis.call('ZRANGEBYSCORE', index, '-inf', by, 'LIMIT', 0, q.limit)
+end
+
+local function first_of(index)
+  return firsts[index] or tonumber(redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]) or math.huge
+end
+
 local hints = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', OPEN, '-inf', now, 'LIMIT', 0, q.limit)) do
+for _, id in ipairs(come(OPEN, now)) do
   local key = run_key(id)
   local state = redis.call('HGET', key, 'state')
   if state == 'waiting' then
@@ -67,14 +109,41 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', OPEN, '-inf', now, 'LIMIT', 0, q
 end
 
 local due = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, q.limit)) do
+for _, id in ipairs(come(DUE, now)) do
   due[#due + 1] = {id, redis.call('ZSCORE', DUE, id), redis.call('HGETALL', schedule_key(id))}
 end
 
-local nearest = now + q.lease_ms
-for _, index in ipairs({OPEN, DUE}) do
-  local first = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
-  if first[2] then nearest = math.min(nearest, tonumber(first[2])) end
+-- Beats are handed out some seconds ahead, to be carried out in time; one whose message was lost comes again from
+-- `beats:out`. What is too late for its time gets another, anywhere in the interval, so that no herd comes of it.
+local beats, missed = {}, 0
+local function hand_out(channel)
+  local row = redis.call('HMGET', beat_key(channel), 'generation', 'next_at', 'interval_ms')
+  local at, interval = tonumber(row[2]), number(row[3])
+  if not at then
+    redis.call('ZREM', BEATS, channel)
+    redis.call('ZREM', BEATS_OUT, channel)
+  elseif at < now - q.beats.late_ms then
+    local times = 1 + math.floor((now - at) / math.max(interval, 1000))
+    skip_beat(channel, 'missed', row[2], times, '')
+    place_beat(channel, math.floor(now + math.random() * interval))
+    missed = missed + 1
+  else
+    redis.call('ZREM', BEATS, channel)
+    redis.call('ZADD', BEATS_OUT, now + q.beats.again_ms, channel)
+    for _, value in ipairs({channel, row[1], row[2]}) do beats[#beats + 1] = value end
+  end
 end
+
+local nearest = now + q.lease_ms
+if q.beats and not q.held.heartbeat then
+  math.randomseed(now % 2147483647) -- the same for every script otherwise
+  for _, channel in ipairs(come(BEATS, now + q.beats.ahead_ms)) do hand_out(channel) end
+  for _, channel in ipairs(come(BEATS_OUT, now)) do hand_out(channel) end
+  if missed > 0 then emit('beats_missed', {'source', 'heartbeat', 'reason', 'missed', 'times', missed}) end
+  -- Half of what it is ahead: a look then finds many, not one.
+  nearest = math.min(nearest, first_of(BEATS) - q.beats.ahead_ms / 2, first_of(BEATS_OUT))
+end
+
+nearest = math.min(nearest, first_of(OPEN), first_of(DUE))
 redis.call('HSET', PULSE, 'holder', q.holder, 'since', int(since), 'until', int(now + q.lease_ms), 'asleep_until', int(nearest))
-return {'shift', int(now), int(nearest), hints, due}
+return {'shift', int(now), int(nearest), hints, due, beats, missed}

@@ -5,6 +5,8 @@
 -- q.advance  {index, member, expected, next, row, fields}: move `member` from `expected` to `next`
 -- q.missed   {times, from, till, reason}: slots that passed and make no run
 -- q.replay   open again a run that ended
+-- q.beat     {channel, generation, next, fields, skip}: give the channel its next beat, or none; `skip` is
+--            {reason, nominal, detail} if this one made no run
 -- Returns    one of: recorded, exists, skipped, replayed, advanced, stale, missing
 --
 -- Safe to repeat: a run is created once under its id, and an index that moved on answers `stale`.
@@ -14,6 +16,9 @@ if move then
   local score = redis.call('ZSCORE', move.index, move.member)
   if not score or tonumber(score) ~= tonumber(move.expected) then return 'stale' end
 end
+
+local beat = q.beat
+if beat and redis.call('HGET', beat_key(beat.channel), 'generation') ~= beat.generation then return 'stale' end
 
 local answer = 'advanced'
 local run = q.run
@@ -29,6 +34,8 @@ if run then
       redis.call('HSET', key, 'state', 'waiting', 'reason', '', 'ready', int(now), 'attempts', 0, 'retries', 0, 'hints', 0)
       redis.call('HDEL', key, 'ended', 'result')
       redis.call('ZADD', OPEN, now, run.id)
+      local whose = redis.call('HMGET', key, 'queue', 'tenant', 'agent')
+      offer(run.id, whose[1], whose[2], whose[3], now)
       take_lane(key, run.id)
       tell(key, 'replayed', q.by)
       emit_run('run_recorded', run.id, {'status', 'waiting', 'reason', 'replayed'})
@@ -41,16 +48,7 @@ if run then
     skip(run.source, 'overlap', run.nominal, 1, holder .. ' is still open')
     answer = 'skipped'
   else
-    local ready = math.max(number(run.ready), number(run.nominal))
-    redis.call('HSET', key, 'id', run.id, 'source', run.source, 'nominal', run.nominal, 'task', run.task,
-      'queue', run.queue, 'lane', run.lane, 'state', 'waiting', 'reason', '', 'ready', int(ready),
-      'deadline_ms', run.deadline_ms, 'payload', run.payload, 'tenant', run.tenant, 'agent', run.agent,
-      'created', int(now), 'attempts', 0, 'retries', 0, 'hints', 0, 'token', 0)
-    redis.call('ZADD', OPEN, ready, run.id)
-    take_lane(key, run.id)
-    tell(key, 'recorded', run.cause)
-    emit_run('run_recorded', run.id, {'status', 'waiting', 'queue', run.queue, 'nominal', run.nominal})
-    poke(ready)
+    create_run(run)
     answer = 'recorded'
   end
 end
@@ -67,5 +65,14 @@ if move then
     redis.call('ZREM', move.index, move.member)
   end
   for field, value in pairs(move.fields) do redis.call('HSET', move.row, field, value) end
+end
+
+if beat then
+  local passed = beat.skip
+  if passed and skip_beat(beat.channel, passed.reason, passed.nominal, 1, passed.detail) then
+    emit('slot_skipped', {'source', 'heartbeat:' .. beat.channel, 'nominal', passed.nominal, 'reason', passed.reason, 'times', 1})
+  end
+  if beat.next then place_beat(beat.channel, tonumber(beat.next)) else stop_beats(beat.channel) end
+  for field, value in pairs(beat.fields) do redis.call('HSET', beat_key(beat.channel), field, value) end
 end
 return answer

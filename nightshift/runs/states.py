@@ -30,6 +30,8 @@ class State(StrEnum):
 
 OPEN = (State.WAITING, State.RUNNING)
 ENDED = (State.DONE, State.SKIPPED, State.FAILED)
+#: Half of what one worker carries out at once.
+SHARE = 50
 
 
 class Overlap(StrEnum):
@@ -54,11 +56,20 @@ class Rules:
     #: How long the pulse's shift outlives its last look, and when it may be relieved.
     shift_lease: timedelta = timedelta(seconds=10)
     shift: timedelta = timedelta(minutes=1)
+    #: Work that no bot asked for is offered this long.
+    unasked: timedelta = timedelta(hours=24)
+    #: Runs of one tenant in flight on one queue while other tenants have work.
+    share: int = SHARE
+    #: A channel's beat is handed out this much ahead of its time, again if its message was lost, and no more
+    #: once it is too late.
+    beat_ahead: timedelta = timedelta(seconds=5)
+    beat_again: timedelta = timedelta(minutes=1)
+    beat_late: timedelta = timedelta(minutes=2)
 
     @classmethod
-    def for_lease(cls, lease: timedelta) -> Rules:
+    def for_lease(cls, lease: timedelta, *, share: int = SHARE) -> Rules:
         """The rules in proportion to how long a claim outlives its worker."""
-        return cls(lease=lease, hint_again=lease, shift_lease=lease / 3)
+        return cls(lease=lease, hint_again=lease, shift_lease=lease / 3, share=share)
 
 
 def hint_pause(hints: int, rules: Rules) -> timedelta:
@@ -102,6 +113,11 @@ def failed(reason: str, **facts: Any) -> Outcome:
 def handed_back(reason: str) -> Outcome:
     """Somebody else shall go on at once; counts against nothing."""
     return Outcome(State.WAITING, reason)
+
+
+def held_up(reason: str, after: timedelta) -> Outcome:
+    """It may not go on yet, for no fault of its own or of the other side; counts against nothing."""
+    return Outcome(State.WAITING, reason, after=after)
 
 
 def postponed(reason: str, after: timedelta) -> Outcome:

@@ -16,16 +16,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import nightshift
 from nightshift import bootstrap
+from nightshift.agents.liveness import AgentLiveness
+from nightshift.agents.observing import Observer
+from nightshift.agents.work import PullWork
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.freeze import Freeze
+from nightshift.heartbeats.beats import Beats
+from nightshift.memory.embedding_queue import EmbeddingQueue
+from nightshift.memory.limits import Limits
+from nightshift.memory.messages import Messages
 from nightshift.processes import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Ledger
 from nightshift.store import new_client
 from nightshift.switches import Switches
 from nightshift.web import health, problems
-from nightshift.web.api import events, jobs, runs, schedules, status
+from nightshift.web.api import (
+    alive,
+    channels,
+    deliveries,
+    events,
+    forget,
+    jobs,
+    money,
+    observe,
+    runs,
+    schedules,
+    status,
+    work,
+)
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.hub import EventHub
+from nightshift.web.sizes import LimitBodies
 from nightshift.web.state import Web
 from nightshift.web.tokens import Tokens
+from nightshift.web.waiting import WaitingRoom
 
 #: Whoever asks is told at once that a store is away, rather than when it is back.
 RETRIES = 1
@@ -63,10 +87,24 @@ def create_app() -> FastAPI:
         docs_url=None,  # these would load scripts from elsewhere
         redoc_url=None,
     )
+    app.add_middleware(LimitBodies)
     problems.install(app)
     app.include_router(health.router)
     v1 = APIRouter(prefix="/v1")
-    for noun in (status, runs, jobs, schedules, events):
+    for noun in (
+        status,
+        runs,
+        jobs,
+        schedules,
+        events,
+        channels,
+        forget,
+        deliveries,
+        observe,
+        alive,
+        work,
+        money,
+    ):
         v1.include_router(noun.router)
 
     @v1.get("/openapi.json", summary="This description", tags=["status"], responses=REFUSALS)
@@ -82,15 +120,27 @@ async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
     quick = partial(new_client, retries=RETRIES)
     async with quick(bootstrap.state_url()) as redis, quick(bootstrap.plain_broker_url()) as broker:
         keys = bootstrap.keys()
-        hub = EventHub(redis, keys)
+        ledger = Ledger(redis, keys, bootstrap.rules())
+        switches = Switches(redis, keys, bootstrap.settings())
+        rows = Deliveries(redis, keys, switches)
+        messages = Messages(redis, keys, Limits.of(bootstrap.settings()))
+        embeddings = EmbeddingQueue(ledger, messages, off="" if bootstrap.graph_url() else bootstrap.NO_GRAPH)
+        waiting = WaitingRoom()
+        hub = EventHub(redis, keys, waiting.hear)
         following = asyncio.create_task(hub.follow())
         web = app.state.web = Web(
-            ledger=Ledger(redis, keys, bootstrap.rules()),
-            switches=Switches(redis, keys, bootstrap.settings()),
+            ledger=ledger,
+            switches=switches,
             broker=broker,
             tokens=Tokens(redis, keys),
             hub=hub,
             following=following,
+            waiting=waiting,
+            work=PullWork(ledger, rows),
+            observer=Observer(redis, keys, messages, Beats(redis, keys), embeddings),
+            liveness=AgentLiveness(redis, keys),
+            deliveries=rows,
+            freeze=Freeze(redis, keys),
         )
         reporting = asyncio.create_task(_give_signs_of_life(web))
         try:
@@ -99,6 +149,7 @@ async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
             for task in (following, reporting):
                 task.cancel()
             await asyncio.wait({following, reporting})
+            await bootstrap.close()  # what routes asked for
 
 
 async def _give_signs_of_life(web: Web) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from nightshift.errors import StoreUnreachable
+from nightshift import agents, bootstrap
+from nightshift.agents.agent import Agent
+from nightshift.errors import Forbidden, StoreUnreachable
 from nightshift.web.problems import Unauthorized, may_answer
 from nightshift.web.state import Web
 from nightshift.web.tokens import Scope, Token, require
@@ -27,6 +30,10 @@ REFUSALS = may_answer(
         503: "the state store does not answer",
         507: "the state store is full",
     }
+)
+#: And what a route may that reads a body.
+BODY_REFUSALS = REFUSALS | may_answer(
+    {400: "the body is not JSON in UTF-8", 413: "the body is larger than 2 MB"}
 )
 
 
@@ -55,9 +62,30 @@ def allowed(scope: Scope, *, everybody: bool = False) -> Callable[..., Coroutine
     return check
 
 
+@dataclass(frozen=True)
+class Bot:
+    """A bot that asks, and the agent that it speaks for."""
+
+    agent: Agent
+    #: As rows remember it.
+    name: str
+
+
+async def bot(token: Annotated[Token, Depends(allowed(Scope.AGENT))]) -> Bot:
+    agent = agents.of(bootstrap.settings(), token.agent or "")
+    if (token.agent, token.tenant) != (agent.name, agent.tenant):
+        raise Forbidden(
+            f"token {token.name!r} is of tenant {token.tenant!r}, and agent {agent.name!r} no longer is; "
+            f"`nightshift tokens create NAME --role bot --agent {agent.name}` makes another"
+        )
+    return Bot(agent, f"bot:{token.name}")
+
+
+AgentsBot = Annotated[Bot, Depends(bot)]
 Reader = Annotated[Token, Depends(allowed(Scope.READ))]
 Operator = Annotated[Token, Depends(allowed(Scope.OPERATE))]
 #: Of the whole deployment rather than of one tenant.
 Keeper = Annotated[Token, Depends(allowed(Scope.READ, everybody=True))]
 KeeperOperator = Annotated[Token, Depends(allowed(Scope.OPERATE, everybody=True))]
+KeeperAdmin = Annotated[Token, Depends(allowed(Scope.ADMIN, everybody=True))]
 Scraper = Annotated[Token, Depends(allowed(Scope.METRICS, everybody=True))]

@@ -84,7 +84,9 @@ class _Batch:
 class EventHub:
     """Follows the stream, and hands it on to whoever listens."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Redis, keys: Keys, hear: Callable[[Event], None] | None = None) -> None:
+        """``hear`` is told of each event as it comes."""
+        self._hear = hear or (lambda event: None)
         self._redis = redis
         self._keys = keys
         self._ring: deque[_Kept] = deque(maxlen=RING)
@@ -113,6 +115,8 @@ class EventHub:
                 await asyncio.sleep(AGAIN.total_seconds())
                 continue
             self._ring.extend(_Kept(_position(event.id), event, encode(event)) for event in events)
+            for event in events:
+                self._hear(event)
             if events:
                 self._last = self._ring[-1].position
                 self._frames.clear()

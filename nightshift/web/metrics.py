@@ -20,11 +20,12 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
+from nightshift.deliveries.delivery import DeliveryState
 from nightshift.errors import StoreUnreachable
 from nightshift.jobs.table import JobStatus, read_table
 from nightshift.overview import consumers, read_pulse
 from nightshift.processes import Process, read_processes
-from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, QUEUE_NAMES
+from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, PULL, QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import from_ms
 from nightshift.runs.states import ENDED, OPEN, State
@@ -45,6 +46,8 @@ SKIPPED_FOR = "skipped:"
 #: Keeps labels few, whatever a row says.
 OTHER = "other"
 MICRO = 1_000_000
+#: What the purse says of a cap, and whether that means that it was reached.
+NEAR = {"warned": "no", "blocked": "yes"}
 
 
 async def read_metrics(ledger: Ledger, switches: Switches, broker: Redis) -> bytes:
@@ -102,6 +105,7 @@ async def _read_store(ledger: Ledger, switches: Switches) -> list[Metric]:
     return [
         *await _open_runs(ledger),
         *await _totals(ledger),
+        *await _deliveries(ledger),
         *await _pace(ledger),
         *_processes(await read_processes(redis, keys)),
         *_jobs(await read_table(redis, keys)),
@@ -133,7 +137,7 @@ async def _open_runs(ledger: Ledger) -> list[Metric]:
             standing[state, _bounded(name, QUEUES)] += each_stands_for
             hinted += each_stands_for * (state == State.WAITING and hints != "0")
     for state, name, ready, _ in found:
-        if state == State.WAITING:
+        if state == State.WAITING and name != PULL:  # what a bot comes for has all day
             queue = _bounded(name, QUEUES)
             late[queue] = max(late[queue], (now - from_ms(ready)).total_seconds())
     return [
@@ -174,6 +178,36 @@ async def _totals(ledger: Ledger) -> list[Metric]:
         ),
         _counter("slots_skipped_total", "Slots that made no run, by why.", skips, "reason"),
         _counter("cost_usd_total", "What ended runs have cost, in US dollars.", found.get("cost", 0) / MICRO),
+        _counter("spent_usd_total", "What calls to models have cost so far.", found.get("spent", 0) / MICRO),
+        _counter(
+            "caps_near_total",
+            "Times somebody came near a cap on a day, at any level, by whether it was reached.",
+            {reached: found.get(f"budget_{what}", 0) for what, reached in NEAR.items()},
+            "reached",
+        ),
+    ]
+
+
+async def _deliveries(ledger: Ledger) -> list[Metric]:
+    redis, keys = ledger.redis, ledger.keys
+    pipeline = redis.pipeline(transaction=False)
+    for state in DeliveryState:
+        pipeline.zcard(keys.deliveries(state))
+    pipeline.hmget(keys.total, [f"delivery:{state}" for state in DeliveryState])
+    *kept, ever = await pipeline.execute()
+    return [
+        _gauge(
+            "deliveries",
+            "Deliveries that are kept, by where they stand.",
+            dict(zip(DeliveryState, kept, strict=True)),
+            "state",
+        ),
+        _counter(
+            "deliveries_total",
+            "Times a delivery came to this state.",
+            {state: int(times or 0) for state, times in zip(DeliveryState, ever, strict=True)},
+            "state",
+        ),
     ]
 
 
@@ -248,12 +282,13 @@ def _jobs(table: Sequence[JobStatus]) -> list[Metric]:
 
 
 def _switches(board: SwitchBoard) -> list[Metric]:
-    closed = () if board.is_on("chat_llm_enabled") else MODEL_QUEUES
+    closed = MODEL_QUEUES if board.models_closed else ()
     return [
         _gauge("switch_on", "1 while this switch is on, else 0.", board.on, "switch"),
+        _gauge("frozen", "1 while every call and send is stopped, else 0.", board.frozen is not None),
         _gauge(
             "queue_closed",
-            "1 while a switch keeps the runs of this queue waiting, else 0.",
+            "1 while a switch or the freeze keeps the runs of this queue waiting, else 0.",
             {queue: queue in closed for queue in QUEUES},
             "queue",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -20,10 +21,15 @@ from nightshift.errors import (
     BadSchedule,
     BadSetting,
     Forbidden,
+    LostLease,
     NightshiftError,
     NotPossible,
+    RateLimited,
     StoreFull,
     TransientError,
+    UnknownAgent,
+    UnknownChannel,
+    UnknownDelivery,
     UnknownJob,
     UnknownRun,
 )
@@ -37,11 +43,16 @@ RETRY_AFTER = 2
 STATUS: dict[type[NightshiftError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     UnknownRun: HTTPStatus.NOT_FOUND,
+    UnknownDelivery: HTTPStatus.NOT_FOUND,
+    UnknownChannel: HTTPStatus.NOT_FOUND,
     UnknownJob: HTTPStatus.NOT_FOUND,
+    UnknownAgent: HTTPStatus.NOT_FOUND,
     NotPossible: HTTPStatus.CONFLICT,
+    LostLease: HTTPStatus.CONFLICT,
     BadQuery: HTTPStatus.UNPROCESSABLE_ENTITY,
     BadSchedule: HTTPStatus.UNPROCESSABLE_ENTITY,
     BadSetting: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
@@ -92,6 +103,10 @@ def problem(
     return JSONResponse(told.model_dump(exclude_none=True), status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def _retry_after(error: TransientError) -> int:
+    return ceil(error.retry_after.total_seconds()) if error.retry_after else RETRY_AFTER
+
+
 def install(app: FastAPI) -> None:
     """Answer whatever goes wrong with a problem document."""
 
@@ -105,7 +120,7 @@ def install(app: FastAPI) -> None:
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), None)
         if status is None:
             raise error
-        headers = {"Retry-After": str(RETRY_AFTER)} if isinstance(error, TransientError) else None
+        headers = {"Retry-After": str(_retry_after(error))} if isinstance(error, TransientError) else None
         return problem(status, str(error), kind=type(error).__name__, headers=headers)
 
     @app.exception_handler(RedisError)

@@ -6,14 +6,15 @@ import asyncio
 import signal
 import socket
 import sys
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
-from nightshift import bootstrap
-from nightshift.credentials import WEB, read, secret_file
+from nightshift import agents, bootstrap
+from nightshift.credentials import WEB, bots_tokens, read, secret_file
 from nightshift.errors import BadSetting
 from nightshift.log import configure_logging
 from nightshift.settings import Settings
@@ -43,7 +44,9 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     try:
         async with new_client(bootstrap.state_url(), retries=RETRIES) as redis:
-            await install_first_token(Tokens(redis, bootstrap.keys()), settings)
+            tokens = Tokens(redis, bootstrap.keys())
+            await install_bots_tokens(tokens, settings)
+            await install_first_token(tokens, settings)
         app = create_app()
         attach_console(app, settings)
         # Once it has stopped, the server raises the signal that stopped it again, which would kill.
@@ -56,8 +59,18 @@ async def _serve(settings: Settings) -> None:
         await bootstrap.close()
 
 
+class Server(uvicorn.Server):
+    """Lets bots that wait for work go before it stops, rather than cutting them off."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        app: Any = self.config.app
+        if web := getattr(app.state, "web", None):
+            web.waiting.close()
+        await super().shutdown(sockets)
+
+
 def new_server(app: FastAPI) -> uvicorn.Server:
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -78,6 +91,14 @@ def listening_socket(settings: Settings) -> socket.socket:
         # Otherwise a connection is closed only once its last bytes are taken, which may be never.
         here.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKES_NOTHING_S * 1000)
     return here
+
+
+async def install_bots_tokens(tokens: Tokens, settings: Settings) -> None:
+    """Let in the bots whose tokens are kept at home; of an agent that is no longer described, nobody."""
+    known = {agent.name: agent for agent in agents.known(settings)}
+    for name, secret in bots_tokens(settings.home).items():
+        if agent := known.get(name):
+            await tokens.install_bot(secret, tenant=agent.tenant, agent=name)
 
 
 async def install_first_token(tokens: Tokens, settings: Settings) -> None:

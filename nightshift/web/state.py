@@ -9,10 +9,16 @@ from typing import Self
 from fastapi import Request
 from redis.asyncio import Redis
 
+from nightshift.agents.liveness import AgentLiveness
+from nightshift.agents.observing import Observer
+from nightshift.agents.work import PullWork
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.freeze import Freeze
 from nightshift.runs.ledger import Ledger
 from nightshift.switches import Switches
 from nightshift.web.hub import EventHub
 from nightshift.web.tokens import Tokens
+from nightshift.web.waiting import WaitingRoom
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,13 @@ class Web:
     hub: EventHub
     #: The hub's work; done only if it failed.
     following: asyncio.Task[None]
+    #: Of bots: who waits here, what there is to do, what they tell, and whether they are there.
+    waiting: WaitingRoom
+    work: PullWork
+    observer: Observer
+    liveness: AgentLiveness
+    deliveries: Deliveries
+    freeze: Freeze
 
     @classmethod
     def of(cls, request: Request) -> Self:

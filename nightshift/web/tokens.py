@@ -38,17 +38,21 @@ class Scope(StrEnum):
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"
+    AGENT = "agent"
 
 
 class Role(StrEnum):
-    """What a person is here for."""
+    """What a person, or a bot, is here for."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
+    BOT = "bot"
 
     @property
     def scopes(self) -> frozenset[Scope]:
+        if self is Role.BOT:
+            return frozenset({Scope.AGENT})
         return frozenset(list(Scope)[: {"viewer": 2, "operator": 3, "admin": 4}[self]])
 
 
@@ -64,6 +68,8 @@ class Token:
     created: datetime
     expires: datetime | None
     digest: str
+    #: Of a bot's token: the agent that it speaks for.
+    agent: str | None = None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
@@ -79,6 +85,7 @@ class Token:
                 "role": self.role,
                 "scopes": sorted(self.scopes),
                 "tenant": self.tenant,
+                "agent": self.agent,
                 "created": to_ms(self.created),
                 "expires": to_ms(self.expires) if self.expires else None,
             }
@@ -95,6 +102,7 @@ class Token:
             created=from_ms(row["created"]),
             expires=from_ms(row["expires"]) if row["expires"] else None,
             digest=digest,
+            agent=row.get("agent"),
         )
 
 
@@ -117,6 +125,7 @@ class Tokens:
         *,
         scopes: Collection[Scope] = (),
         tenant: str | None = None,
+        agent: str | None = None,
         lifetime: timedelta | None = None,
     ) -> str:
         """Make a token and return it, for the only time."""
@@ -134,9 +143,21 @@ class Tokens:
             raise NotPossible(
                 f"there is a token called {name!r} already; revoke it first, or choose another name"
             )
+        if (role is Role.BOT) != (agent is not None) or (agent and tenant is None):
+            raise BadSetting(
+                f"a bot's token is bound to an agent and its tenant, and no other role's is; "
+                f"this {role}'s would be of agent {agent!r} and tenant {tenant!r}"
+            )
         secret = new_secret()
-        await self._store(secret, name, role, scopes, tenant, lifetime)
+        await self._store(secret, name, role, scopes, tenant, lifetime, agent)
         return secret
+
+    async def install_bot(self, secret: str, *, tenant: str, agent: str) -> None:
+        """Let the bot of this agent in with the token that is kept for it, and no earlier one."""
+        name = f"bot of {agent}"
+        await self._forget_others(name, secret)
+        if await self.find(secret) is None:
+            await self._store(secret, name, Role.BOT, (), tenant, None, agent)
 
     async def install_first(self, secret: str) -> None:
         """Let the token that the deployment is started with in, and no earlier one of its kind."""
@@ -145,11 +166,14 @@ class Tokens:
                 f"the web's first token has {len(secret)} characters, which can be guessed; "
                 "give NIGHTSHIFT_WEB_TOKEN 32 or more random ones"
             )
-        for token in await self.list():
-            if token.name == FIRST and token.digest != _digest(secret):
-                await self._redis.hdel(self._keys.tokens, token.digest)
+        await self._forget_others(FIRST, secret)
         if await self.find(secret) is None:
             await self._store(secret, FIRST, Role.ADMIN, (), None, None)
+
+    async def _forget_others(self, name: str, secret: str) -> None:
+        for token in await self.list():
+            if token.name == name and token.digest != _digest(secret):
+                await self._redis.hdel(self._keys.tokens, token.digest)
 
     async def _store(
         self,
@@ -159,13 +183,14 @@ class Tokens:
         scopes: Collection[Scope],
         tenant: str | None,
         lifetime: timedelta | None,
+        agent: str | None = None,
     ) -> None:
         if beyond := sorted(set(scopes) - role.scopes):
             raise BadSetting(f"a {role} may not {', '.join(beyond)}; it may {', '.join(sorted(role.scopes))}")
         now = await store_now(self._redis)
         expires = now + lifetime if lifetime else None
         digest = _digest(secret)
-        token = Token(name, role, frozenset(scopes) or role.scopes, tenant, now, expires, digest)
+        token = Token(name, role, frozenset(scopes) or role.scopes, tenant, now, expires, digest, agent)
         await self._redis.hset(self._keys.tokens, digest, token.to_json())
 
     async def find(self, secret: str) -> Token | None:

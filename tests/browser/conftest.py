@@ -1,4 +1,4 @@
-"""A real Chromium, and the console of a real deployment, for all tests of a module."""
+"""A real Chromium, and the console of a real deployment, for all tests in browsers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ FLAGS += ["--disable-sync", "--no-first-run", "--disable-quic"]
 SECRET = "the-first-token-of-these-tests-0123456789"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker has the browser and the deployment."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
 @dataclass
 class Console:
     """A console, and whoever looks at it."""
@@ -55,7 +63,7 @@ class Console:
         return context
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser() -> AsyncIterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -67,7 +75,7 @@ async def browser() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def console(browser: Browser) -> AsyncIterator[Console]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,7 +91,7 @@ async def console(browser: Browser) -> AsyncIterator[Console]:
             yield Console(url, deployment, browser, Tokens(deployment.client, Keys()))
 
 
-@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def close_pages(browser: Browser) -> AsyncIterator[None]:
     yield
     for context in browser.contexts:

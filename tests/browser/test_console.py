@@ -13,7 +13,7 @@ from nightshift.runs.states import State
 from nightshift.web.tokens import Role
 from tests.browser.conftest import SECRET, Console
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PHONE = {"width": 390, "height": 844}
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"

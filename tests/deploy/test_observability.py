@@ -203,7 +203,10 @@ HEALTHY = {
     'nightshift_process_restarts_total{process="beat"}': "0x10 2x50",
     'nightshift_jobs{state="broken"}': "0x60",
     "nightshift_messages_unreadable": "0x60",
+    'nightshift_deliveries{state="unknown"}': "0x60",
     "nightshift_cost_usd_total": "1+0.01x60",
+    'nightshift_caps_near_total{reached="yes"}': "3x60",
+    "nightshift_frozen": "0x40 1x20",
 }
 #: What differs from health when each alert fires; None: it is not told.
 TROUBLE: dict[str, dict[str, str | None]] = {
@@ -226,6 +229,9 @@ TROUBLE: dict[str, dict[str, str | None]] = {
     "NightshiftProcessRestarts": {'nightshift_process_restarts_total{process="beat"}': "0x40 5x20"},
     "NightshiftJobBroken": {'nightshift_jobs{state="broken"}': "1x60"},
     "NightshiftMessagesUnreadable": {"nightshift_messages_unreadable": "0x30 1x30"},
+    "NightshiftDeliveriesUnknown": {'nightshift_deliveries{state="unknown"}': "0x30 1x30"},
+    "NightshiftCapReached": {'nightshift_caps_near_total{reached="yes"}': "3x30 4x30"},
+    "NightshiftFrozen": {"nightshift_frozen": "1x60"},
     "NightshiftCostSpikes": {"nightshift_cost_usd_total": "1+0.2x60"},
 }
 

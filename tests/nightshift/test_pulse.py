@@ -10,9 +10,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
+from nightshift import pulse
+from nightshift.channels.ref import ChannelRef
+from nightshift.freeze import Freeze
+from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.keys import Keys
 from nightshift.pulse import LongQueues, keep_pulse
-from nightshift.runs.ledger import Hint, Ledger
+from nightshift.runs.ledger import DueBeat, Hint, Ledger
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Rules, done
 from nightshift.schedules.schedule import Schedule, put_schedules
@@ -28,6 +33,7 @@ class Published:
 
     def __init__(self) -> None:
         self.hints: list[Hint] = []
+        self.beats: list[DueBeat] = []
         self.changed = asyncio.Event()
         self.broken = False
 
@@ -36,6 +42,13 @@ class Published:
             self.changed.set()
             raise ConnectionError("no broker")
         self.hints += hints
+        self.changed.set()
+
+    async def take_beats(self, beats: Sequence[DueBeat], now: datetime) -> None:
+        if self.broken:
+            self.changed.set()
+            raise ConnectionError("no broker")
+        self.beats += beats
         self.changed.set()
 
     async def until(self, count: int) -> list[Hint]:
@@ -81,6 +94,7 @@ async def start_pulse(
             switches,
             holder=holder,
             publish=published,
+            publish_beats=published.take_beats,
             long_queues=long_queues,
             leaving=leaving or asyncio.Event(),
         )
@@ -161,10 +175,14 @@ async def test_a_schedule_that_cannot_be_read_does_not_hold_up_the_others(
     assert "JSON" in str(await ledger.redis.hget(ledger.keys.schedule("bad"), "quarantined"))
 
 
-async def test_a_queue_that_needs_a_model_gets_no_hints_while_models_are_switched_off(
-    ledger: Ledger, start_pulse: Pulse, published: Published, switches: Switches
+@pytest.mark.parametrize("how", ["switched off", "frozen"])
+async def test_a_queue_that_needs_a_model_gets_no_hints_while_models_are_switched_off_or_frozen(
+    ledger: Ledger, start_pulse: Pulse, published: Published, switches: Switches, how: str
 ) -> None:
-    await switches.set("chat_llm_enabled", False)
+    if how == "frozen":
+        await Freeze(ledger.redis, ledger.keys).freeze("ann")
+    else:
+        await switches.set("chat_llm_enabled", False)
     closed, free = a_run("closed", "heartbeat"), a_run("free", "graph")
     await ledger.record(closed)
     await ledger.record(free)
@@ -241,3 +259,49 @@ async def test_a_run_that_has_ended_is_not_hinted_again(
     await ledger.record(a_run("other"))
     later = (await published.until(hints_so_far + 2))[hints_so_far:]
     assert request.id not in {hint.run_id for hint in later}
+
+
+async def test_a_channels_beat_is_published_ahead_of_its_time_and_not_while_channels_do_not_beat(
+    ledger: Ledger, start_pulse: Pulse, published: Published, switches: Switches
+) -> None:
+    beats, now = Beats(ledger.redis, ledger.keys), datetime.now(UTC)
+    ref = ChannelRef("discord", "1")
+    await beats.adopt({ref: None}, HeartbeatRules(), now=now)
+    at = int((now + timedelta(seconds=3)).timestamp() * 1000)
+    await ledger.redis.hset(ledger.keys.beat(str(ref)), "next_at", at)
+    await ledger.redis.zadd(ledger.keys.beats, {str(ref): at})
+    await switches.set("channel_heartbeat_enabled", False)
+    first = start_pulse()
+    await ledger.record(run := a_run())
+    assert [hint.run_id for hint in await published.until(1)] == [run.id]
+    assert not published.beats
+    first.cancel()
+    await switches.set("channel_heartbeat_enabled", True)
+    start_pulse("two")
+    async with within(SOON):
+        while not published.beats:
+            published.changed.clear()
+            await published.changed.wait()
+    (beat,) = published.beats
+    assert (beat.channel, beat.generation) == (str(ref), 1)
+    assert datetime.now(UTC) < beat.at
+
+
+async def test_a_queue_that_stays_long_gets_nothing_for_as_long_as_it_is(
+    ledger: Ledger, start_pulse: Pulse, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That nothing was published meanwhile says nothing about it."""
+    monkeypatch.setattr(pulse, "GATES_AGE", timedelta(0))
+    measured = 0
+
+    async def io_is_long() -> Mapping[str, timedelta]:
+        nonlocal measured
+        measured += 1
+        return {"io": timedelta(milliseconds=20)}
+
+    await ledger.record(a_run("long", "io"))
+    start_pulse(long_queues=io_is_long)
+    async with within(SOON):
+        while measured < 4:
+            await asyncio.sleep(0.01)
+    assert not published.hints

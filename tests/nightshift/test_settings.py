@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from nightshift.errors import BadSetting
+from nightshift.money.payer import Level
 from nightshift.settings import load_settings
 
 SECRET = "hunter2"
@@ -75,6 +77,57 @@ def test_tables_of_the_file_reach_jobs_the_model_and_celery(
     assert settings.celery == {"redbeat_lock_timeout": 4}
 
 
+def test_caps_come_from_the_file_and_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_BUDGET__DAY", "none")
+    write('[budget]\nchannel = 0.1\n[budget.only.channel]\n"discord:42" = 0.5')
+
+    budget = load_settings().budget
+
+    assert (budget.day, budget.channel) == (None, Decimal("0.1"))
+    assert budget.only == {Level.CHANNEL: {"discord:42": Decimal("0.5")}}
+
+
+# The demo
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No checkout and no home that anybody named; returns the home that would be our own."""
+    monkeypatch.delenv("NIGHTSHIFT_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("nightshift.settings.CHECKOUT", tmp_path / "none")
+    return tmp_path / ".nightshift"
+
+
+def test_until_somebody_sets_nightshift_up_everything_lives_in_a_home_apart(nowhere: Path) -> None:
+    settings = load_settings()
+    assert (settings.home, settings.demo) == (nowhere.with_name(".nightshift-demo"), True)
+    assert settings.heartbeat.interval.total_seconds() == 90
+    assert settings.agents["default"].quiet_from == settings.agents["default"].quiet_until
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["NIGHTSHIFT_MODEL__URL", "NIGHTSHIFT_STATE_URL", "NIGHTSHIFT_HOME", "a file at home", "a file here"],
+)
+def test_whoever_sets_it_up_in_whatever_way_has_a_home_of_their_own(
+    nowhere: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    match variable:
+        case "a file at home":
+            nowhere.mkdir()
+            (nowhere / "nightshift.toml").touch()
+        case "a file here":
+            Path("nightshift.toml").touch()
+        case "NIGHTSHIFT_HOME":
+            monkeypatch.setenv(variable, str(nowhere))
+        case _:
+            monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    settings = load_settings()
+    assert (settings.home, settings.demo) == (nowhere, False)
+    assert settings.heartbeat.interval.total_seconds() == 1800
+
+
 # What is wrong
 
 
@@ -84,9 +137,12 @@ def test_tables_of_the_file_reach_jobs_the_model_and_celery(
         ("concurency = 3", "setting 'concurency' is not known; did you mean 'concurrency'?"),
         ("[jobs.tidy]\nevry = 3", "setting 'jobs.tidy.evry' is not known; did you mean 'every'?"),
         ("[model]\nulr = 'x'", "setting 'model.ulr' is not known; did you mean 'url'?"),
-        ("zzz = 1", "setting 'zzz' is not known; known ones: allow_eviction, "),
+        ("zzz = 1", "setting 'zzz' is not known; known ones: agents, allow_eviction, "),
         ("concurrency = 0", "setting 'concurrency' (it is 0): "),  # too small
         ("concurrency = 0", "set it in nightshift.toml or as NIGHTSHIFT_CONCURRENCY"),
+        ("[budget]\ndya = 1", "setting 'budget.dya' is not known; did you mean 'day'?"),
+        ("[budget]\nday = -1", "setting 'budget.day' (it is -1): "),
+        ("[budget.only.galaxy]\nx = 1", "Input should be 'run', 'source', "),
         ("[jobs.tidy]\nlate = 'later'", "setting 'jobs.tidy.late' (it is 'later'): "),
         ("concurrency = ", "nightshift.toml is not valid TOML: "),
     ],

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection
+from kombu import Connection, Exchange, Queue
 from redis import Redis
 from redis.exceptions import ConnectionError
 
+from nightshift.queues import EXPENDABLE
 from workers import broker
 
 DATABASE = 8
@@ -45,3 +46,22 @@ def test_no_more_than_the_latest_hundred_unreadable_items_are_kept(connection: A
         channel.set_aside(f"rubbish {number}", "not JSON")
     assert stored.llen("p:unreadable") == broker.KEPT
     assert stored.lindex("p:unreadable", 0) == f"rubbish {broker.KEPT + 4}".encode()
+
+
+@pytest.mark.parametrize("expendable", [True, False])
+def test_the_broker_keeps_a_copy_of_what_is_worked_on_unless_it_is_expendable(
+    connection: Any, stored: Redis, expendable: bool
+) -> None:
+    queue = Queue("work", Exchange("work"), "work")
+    headers = {EXPENDABLE: True} if expendable else {}
+    with connection.Producer() as producer:
+        producer.publish({}, exchange=queue.exchange, routing_key="work", declare=[queue], headers=headers)
+    taken: list[Any] = []
+    with connection.Consumer([queue], callbacks=[lambda _, message: taken.append(message)]) as consumer:
+        consumer.qos(prefetch_count=1)
+        connection.drain_events(timeout=5)
+        assert stored.hlen("p:unacked") == (0 if expendable else 1)
+        assert not consumer.channel.qos.can_consume()  # it counts as being worked on all the same
+        taken[0].ack()
+        assert stored.hlen("p:unacked") == stored.zcard("p:unacked_index") == 0
+        assert consumer.channel.qos.can_consume()

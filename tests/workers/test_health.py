@@ -306,7 +306,7 @@ def test_a_worker_is_ready_while_its_broker_is_connected_and_its_ticker_lives(
     worker.consumer.connection = object()
     until(lambda: look()["ticked"] is not None)
     assert (told[-1]["ready"], told[-1]["why"], told[-1]["queues"]) == (True, "", ["io"])
-    assert [part["name"] for part in told[-1]["parts"]] == ["model", "graph"]
+    assert [part["name"] for part in told[-1]["parts"]] == ["graph"]
     assert worker.liveness.ready_file.exists()
 
     dies.set()

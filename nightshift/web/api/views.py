@@ -168,6 +168,14 @@ class PulseView(View):
     held: bool
 
 
+class FreezingView(View):
+    """Who stopped every call and send, when and why."""
+
+    by: str
+    reason: str
+    since: datetime
+
+
 class Standing(View):
     """How the deployment stands."""
 
@@ -181,6 +189,7 @@ class Standing(View):
     today: Mapping[str, int]
     switches: Mapping[str, bool]
     paused: Mapping[str, str]
+    frozen: FreezingView | None = Field(description="null unless every call and send is stopped")
 
 
 class Done(BaseModel):

@@ -13,7 +13,15 @@ from fastapi import FastAPI
 from nicegui import ui
 
 from nightshift.settings import Settings
-from nightshift.web.console import jobs, now, runs  # noqa: F401  their pages
+from nightshift.web.console import (  # noqa: F401  their pages
+    channels,
+    deliveries,
+    jobs,
+    money,
+    now,
+    rooms,
+    runs,
+)
 from nightshift.web.console.board import Board
 from nightshift.web.console.frame import Console
 from nightshift.web.console.gate import Gate, router

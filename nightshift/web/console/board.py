@@ -57,10 +57,15 @@ class Board:
         while True:
             await self._hub.until_changed(AT_LEAST)
             self.away_since = (self.away_since or self._now()) if self._hub.away else None
+            self.changed()
             for key, part in list(self._parts.items()):
-                part.stale = True
                 if loop.time() - part.asked > KEEP.total_seconds():
                     del self._parts[key]
+
+    def changed(self) -> None:
+        """Have everything read anew: something has changed, or may have."""
+        for part in self._parts.values():
+            part.stale = True
 
     async def show(self, key: Hashable, read: Callable[[], Awaitable[str]]) -> str:
         """This part, read anew if it may have changed; while the store is away, as it last was."""

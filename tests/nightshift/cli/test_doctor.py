@@ -13,6 +13,8 @@ from nightshift import bootstrap
 from nightshift.processes import report
 from nightshift.runs.states import failed
 from tests.nightshift.cli.conftest import Cli, Stage, answer
+from tests.nightshift.platforms import shapes
+from tests.nightshift.platforms.other_side import OtherSide, Reply
 
 
 @pytest.fixture
@@ -127,6 +129,31 @@ async def test_what_only_deserves_a_look_is_a_warning(
 
     check = (await checks(cli, code=0))[trouble]
     assert (check["verdict"], told in check["fix"]) == ("warn", True)
+
+
+async def test_each_platform_is_asked_whether_it_knows_us(
+    cli: Cli, sound: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("syt_hunter2")
+    token.chmod(0o644)
+    async with OtherSide().listening() as other_side:
+        other_side.answer("GET", "*", Reply(shapes.MATRIX_WHOAMI))
+        described = {"kind": "matrix", "url": other_side.url, "token_file": str(token)}
+        for name, value in described.items():
+            monkeypatch.setenv(f"NIGHTSHIFT_PLATFORMS__HOUSE__{name.upper()}", value)
+        bootstrap.settings.cache_clear()
+        check = (await checks(cli, code=0))["platform house"]
+        assert (check["verdict"], check["fix"]) == ("warn", f"`chmod 600 {token}`")
+
+        token.chmod(0o600)
+        check = (await checks(cli, code=0))["platform house"]
+        assert (check["verdict"], check["says"]) == ("ok", "ready, as @bot:example.org")
+
+        other_side.answer("GET", "*", Reply(shapes.MATRIX_UNKNOWN_TOKEN, 401))
+        check = (await checks(cli, code=1))["platform house"]
+        assert "check the token in [platforms.house]" in check["says"]
+        assert "[platforms.house]" in check["fix"]
 
 
 async def test_a_store_that_is_away_and_settings_that_cannot_be_read_are_findings(

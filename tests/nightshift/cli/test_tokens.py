@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.keys import Keys
-from nightshift.web.tokens import Tokens
+from nightshift.web.tokens import Scope, Tokens
 from tests.nightshift.cli.conftest import Cli, answer
 
 
@@ -36,11 +36,22 @@ async def test_everything_about_a_token_is_listed_but_itself(cli: Cli, redis: Re
     made = answer(await cli("tokens", "create", "ann", "--role", "admin", *words, "--json"))
     (listed,) = answer(await cli("tokens", "--json"))
     assert set(made) == {"name", "token"}
-    assert set(listed) == {"name", "role", "scopes", "tenant", "created", "expires"}
+    assert set(listed) == {"name", "role", "scopes", "tenant", "agent", "created", "expires"}
     assert (listed["role"], listed["scopes"], listed["tenant"]) == ("admin", ["read"], "a")
     shown = (await cli("tokens")).stdout
     assert "in 2 h" in shown or "in 1 h" in shown
     assert made["token"] not in shown
+
+
+async def test_a_bots_token_is_bound_to_its_agent_and_the_tenant_that_the_settings_say(
+    cli: Cli, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_AGENTS__BOB__TENANT", "b")
+    made = await cli("tokens", "create", "his bot", "--role", "bot", "--agent", "bob")
+    found = await tokens.find(made.stdout.strip())
+    assert found
+    assert (found.agent, found.tenant, found.scopes) == ("bob", "b", frozenset({Scope.AGENT}))
+    assert "bob" in (await cli("tokens")).stdout
 
 
 async def test_a_revoked_token_is_gone(cli: Cli, tokens: Tokens) -> None:
@@ -55,7 +66,11 @@ async def test_a_revoked_token_is_gone(cli: Cli, tokens: Tokens) -> None:
     ("words", "code", "told"),
     [
         (("create", "ann"), 1, "there is a token called 'ann' already"),
-        (("create", "bob", "--role", "king"), 2, "'king' is none of viewer, operator, admin"),
+        (("create", "bob", "--role", "bot"), 2, "a bot's token is bound to an agent"),
+        (("create", "bob", "--agent", "default"), 2, "no other role's is"),
+        (("create", "bob", "--role", "bot", "--agent", "eve"), 1, "no agent is called 'eve'"),
+        (("create", "bob", "--role", "bot", "--agent", "default", "--tenant", "b"), 2, "leave --tenant out"),
+        (("create", "bob", "--role", "king"), 2, "'king' is none of viewer, operator, admin, bot"),
         (("create", "bob", "--scope", "all"), 2, "'all' is none of metrics, read, operate, admin"),
         (("create", "bob", "--scope", "operate"), 2, "a viewer may not operate"),
         (("create", "bob", "--expires", "soon"), 2, "'soon' is no duration"),

@@ -20,7 +20,9 @@ from typing import Any
 import psutil
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError
 
+from nightshift.cli import up
 from nightshift.cli.processes import checkout, environment
 from nightshift.errors import BadSetting
 from nightshift.settings import load_settings
@@ -231,3 +233,17 @@ def test_a_simulated_model_says_where_it_is_and_fails_as_told(env: dict[str, str
         process.send_signal(signal.SIGINT)
         assert (process.wait(timeout=10), process.stdout.read()) == (130, "")
     assert "simulated" in line
+
+
+async def test_a_store_that_goes_away_while_a_process_starts_is_waited_for() -> None:
+    looks = 0
+
+    async def there() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise ConnectionError("gone for a moment")
+        return True
+
+    await up.until(there)
+    assert looks == 2

@@ -5,10 +5,13 @@ from datetime import datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
+from nightshift import agents
+from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.phrases import clock, stamp
 from nightshift.runs.ledger import Missed
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, failed, postponed, skipped
+from nightshift.settings import Settings
 from nightshift.store import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
@@ -56,6 +59,19 @@ async def test_a_waiting_run_says_what_it_waits_for(
 
     first, *_ = (await why(cli, run)).splitlines()
     assert told in first
+
+
+async def test_work_for_a_bot_says_whether_the_bot_is_there(cli: Cli, stage: Stage) -> None:
+    await stage.everything()
+    run = await stage.run("work:default:x", queue="pull", agent="default")
+    (told,) = (await why(cli, run)).splitlines()
+    assert told.startswith("It waits for the bot of agent default to ask for it, and is skipped in ")
+    assert told.endswith("the bot is not there: it has given no sign of life of late.")
+
+    now = await store_now(stage.ledger.redis)
+    liveness = AgentLiveness(stage.ledger.redis, stage.ledger.keys)
+    await liveness.report(agents.of(Settings(), "default"), Presence("discord", "one", "u", now))
+    assert (await why(cli, run)).endswith("the bot is there, on discord (one).\n")
 
 
 async def test_a_run_that_is_not_ready_or_came_back_says_so(cli: Cli, stage: Stage) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.freeze import Freezing
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
+from nightshift.runs.row import EPOCH
 from nightshift.settings import ModelSettings, Settings
 from nightshift.store import new_client
 from nightshift.switches import KNOWN, SwitchBoard
@@ -36,6 +38,17 @@ async def test_a_server_without_the_graph_module_is_told_from_one_that_does_not_
             "no model is set; set NIGHTSHIFT_MODEL__URL",
         ),
         (WITH_MODEL, SwitchBoard({"chat_llm_enabled": False}, {}), "switch chat_llm_enabled is off"),
+        (
+            WITH_MODEL,
+            SwitchBoard({**ALL_ON.on, "shadow_calls": False}, {}),
+            "in shadow, the switch shadow_calls is off; `nightshift switches set shadow_calls on` opens it",
+        ),
+        (WITH_MODEL, SwitchBoard({**ALL_ON.on, "shadow_calls": False, "shadow": False}, {}), None),
+        (
+            WITH_MODEL,
+            SwitchBoard(ALL_ON.on, {}, Freezing("ann", "odd", EPOCH)),
+            "ann froze every call and send at 1970-01-01 00:00:00 UTC: odd",
+        ),
     ],
 )
 async def test_a_model_is_there_when_it_is_set_and_switched_on(

@@ -55,6 +55,8 @@ async def test_every_key_the_scripts_leave_is_one_that_keys_builds(
         *(keys.ended(state) for state in ("done", "skipped", "failed")),
         keys.tally((now - datetime(1970, 1, 1, tzinfo=now.tzinfo)).days),
         keys.total,
+        keys.tenants,
+        keys.inflight(run.queue, run.tenant),
         keys.skips(source),
         keys.events,
     }

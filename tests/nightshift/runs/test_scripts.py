@@ -515,6 +515,7 @@ async def test_a_settled_run_has_ended_and_says_how(
         "run": run.id,
         "source": "news",
         "tenant": "default",
+        "agent": "",
         "status": outcome.state,
         "reason": outcome.reason,
         "worker": "w1",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+import uvicorn
 from fastapi import FastAPI
 
 from nightshift.settings import Settings
@@ -24,6 +25,7 @@ class Served:
     app: FastAPI
     port: int
     secret: str
+    server: uvicorn.Server
 
     @property
     def web(self) -> Web:
@@ -33,6 +35,10 @@ class Served:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self.server.should_exit = True
 
     @asynccontextmanager
     async def client(self, secret: str | None = None) -> AsyncIterator[httpx2.AsyncClient]:
@@ -138,7 +144,7 @@ async def served(app: FastAPI, secret: str) -> AsyncIterator[Served]:
         try:
             while not server.started and not serving.done():
                 await asyncio.sleep(0.005)
-            yield Served(app, socket.getsockname()[1], secret)
+            yield Served(app, socket.getsockname()[1], secret, server)
         finally:
             server.should_exit = True
             await serving

@@ -37,8 +37,35 @@ NEEDS = {
     ("POST", "/v1/jobs/{name}/pause"): (Scope.OPERATE, True),
     ("POST", "/v1/jobs/{name}/resume"): (Scope.OPERATE, True),
     ("GET", "/v1/schedules"): (Scope.READ, False),
+    ("GET", "/v1/channels"): (Scope.READ, False),
+    ("GET", "/v1/channels/{ref}"): (Scope.READ, False),
+    ("PATCH", "/v1/channels/{ref}"): (Scope.OPERATE, False),
+    ("POST", "/v1/channels/{ref}/pause"): (Scope.OPERATE, False),
+    ("POST", "/v1/channels/{ref}/resume"): (Scope.OPERATE, False),
+    ("GET", "/v1/forget"): (Scope.ADMIN, True),
+    ("POST", "/v1/forget"): (Scope.ADMIN, True),
+    ("GET", "/v1/deliveries"): (Scope.READ, False),
+    ("GET", "/v1/deliveries/{id}"): (Scope.READ, False),
+    ("POST", "/v1/deliveries/{id}/resolve"): (Scope.OPERATE, False),
+    ("GET", "/v1/deliveries/pull"): (Scope.AGENT, False),
+    ("POST", "/v1/deliveries/{id}/sent"): (Scope.AGENT, False),
+    ("POST", "/v1/deliveries/{id}/failed"): (Scope.AGENT, False),
     ("GET", "/v1/events"): (Scope.READ, False),
+    ("GET", "/v1/budget"): (Scope.READ, True),
+    ("PUT", "/v1/budget/cap"): (Scope.ADMIN, True),
+    ("DELETE", "/v1/budget/cap"): (Scope.ADMIN, True),
+    ("GET", "/v1/costs"): (Scope.READ, True),
+    ("POST", "/v1/freeze"): (Scope.ADMIN, True),
+    ("POST", "/v1/thaw"): (Scope.ADMIN, True),
+    ("POST", "/v1/observe"): (Scope.AGENT, False),
+    ("POST", "/v1/alive"): (Scope.AGENT, False),
+    ("GET", "/v1/work"): (Scope.AGENT, False),
+    ("POST", "/v1/work/{run}/renew"): (Scope.AGENT, False),
+    ("POST", "/v1/work/{run}/reply"): (Scope.AGENT, False),
+    ("POST", "/v1/work/{run}/decline"): (Scope.AGENT, False),
 }
+
+FOR_PEOPLE = [route for route, (needed, _) in NEEDS.items() if needed is not Scope.AGENT]
 
 
 async def refusals(
@@ -48,8 +75,9 @@ async def refusals(
     found = {}
     for method, path in routes:
         # What is malformed or not there is told only to those who are let in; a stream is not begun.
-        query = {"after": "no-id"} if path == "/v1/events" else {}
-        answer = await caller(path.format(run="gone@never", name="gone"), method, params=query)
+        query = {"after": "no-id"} if path == "/v1/events" else {"wait": "0"}
+        url = path.format(run="gone@never", name="gone", id="gone/0", ref="discord:gone")
+        answer = await caller(url, method, params=query)
         found[method, path] = answer.status_code if answer.status_code in (401, 403) else 0
         if found[method, path]:
             assert answer.headers["content-type"] == "application/problem+json"
@@ -91,8 +119,8 @@ async def test_a_token_that_expires_or_is_revoked_lets_in_nowhere_from_then_on(
 ) -> None:
     revoked = await tokens.create("rob", Role.ADMIN)
     brief = await tokens.create("bea", Role.ADMIN, lifetime=timedelta(minutes=5))
-    assert set((await refusals(call(revoked))).values()) == {0}
-    assert set((await refusals(call(brief))).values()) == {0}
+    assert set((await refusals(call(revoked), FOR_PEOPLE)).values()) == {0}
+    assert set((await refusals(call(brief), FOR_PEOPLE)).values()) == {0}
 
     await tokens.revoke("rob")
     (token,) = await tokens.list()
@@ -113,7 +141,7 @@ async def test_a_token_that_expires_or_is_revoked_lets_in_nowhere_from_then_on(
         (Role.VIEWER, (Scope.METRICS,), {Scope.METRICS}),
         (Role.OPERATOR, (), {Scope.METRICS, Scope.READ, Scope.OPERATE}),
         (Role.OPERATOR, (Scope.OPERATE,), {Scope.OPERATE}),
-        (Role.ADMIN, (), set(Scope)),
+        (Role.ADMIN, (), set(Scope) - {Scope.AGENT}),
         (Role.ADMIN, (Scope.READ,), {Scope.READ}),
     ],
 )
@@ -126,6 +154,21 @@ async def test_a_token_lets_in_where_role_scopes_and_tenant_say_and_nowhere_else
         for route, (needed, everybody) in NEEDS.items()
     }
     assert await refusals(call(secret)) == expected
+
+
+async def test_a_bot_is_let_in_where_bots_are_and_nowhere_else(call: Call, tokens: Tokens) -> None:
+    secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+    expected = {route: 0 if needed is Scope.AGENT else 403 for route, (needed, _) in NEEDS.items()}
+    assert await refusals(call(secret)) == expected
+
+
+async def test_a_bot_whose_agent_is_gone_or_another_tenants_is_let_in_nowhere(
+    call: Call, tokens: Tokens
+) -> None:
+    moved = call(await tokens.create("moved", Role.BOT, tenant="b", agent="default"))
+    assert "agent 'default' no longer is" in (await moved("/v1/work?wait=0")).json()["detail"]
+    gone = call(await tokens.create("gone", Role.BOT, tenant="default", agent="ann"))
+    assert (await gone("/v1/work?wait=0")).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
@@ -143,7 +186,7 @@ async def test_a_run_of_another_tenant_is_answered_like_one_that_is_not_there(
     theirs = await stage.run("theirs", tenant="b")
     caller = call(await tokens.create("ann", Role.ADMIN, tenant="a"))
     before = (await stage.ledger.get(theirs)).raw
-    for method, path in (each for each in NEEDS if "{run}" in each[1]):
+    for method, path in (each for each in FOR_PEOPLE if "{run}" in each[1]):
         gone = theirs.replace("theirs", "nobody")
         answers = [await caller(path.format(run=run), method) for run in (theirs, gone)]
         assert [answer.status_code for answer in answers] == [404, 404]

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.channels.ref import ChannelRef
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.deliveries.delivery import NewDelivery
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.keys import Keys
 from nightshift.processes import report
@@ -257,3 +260,23 @@ async def test_a_server_that_accepts_and_never_answers_holds_a_reading_up_for_a_
     async with server, new_client(f"redis://127.0.0.1:{port}/0") as frozen, asyncio.timeout(5):
         reading = await read(ledger, frozen)
     assert (reading["store_up"], reading["broker_up"]) == (1, 0)
+
+
+# Deliveries
+
+
+async def test_deliveries_are_counted_by_where_they_stand_and_by_what_they_came_to(
+    ledger: Ledger, broker: Redis
+) -> None:
+    switches = Switches(ledger.redis, ledger.keys, Settings())
+    deliveries = Deliveries(ledger.redis, ledger.keys, switches)
+    for number in range(3):
+        await deliveries.request(NewDelivery("r@1", ChannelRef("chat", "1"), "text", number))
+    for _ in range(2):
+        await deliveries.unknown("r@1/0", "the answer was lost")
+    await deliveries.sent("r@1/0", message_id="m")
+
+    told = await read(ledger, broker)
+    standing = {("requested",): 2, ("sent",): 1, ("failed",): 0, ("unknown",): 0, ("suppressed",): 0}
+    assert told.by("deliveries") == standing
+    assert told.by("deliveries_total") == standing | {("requested",): 3, ("unknown",): 1}

@@ -50,7 +50,7 @@
 
   document.addEventListener("click", (event) => { if (event.target.closest("[data-theme-toggle]")) turn(); });
 
-  const KEYS = { n: "/", r: "/runs", j: "/jobs" };
+  const KEYS = { n: "/", r: "/runs", j: "/jobs", c: "/channels", d: "/deliveries", o: "/rooms", m: "/money" };
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input, textarea, select, [contenteditable]") || event.metaKey || event.ctrlKey || event.altKey) return;
     if (event.key === "/") {
@@ -62,6 +62,21 @@
       location.href = KEYS[event.key];
     }
   });
+
+  // Enter sends what is written; not the one that ends a word in an input method.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || !event.target.matches("[data-enter-sends]")) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  });
+
+  // What a form asked for and did not get, put back where it was, before whatever was written since.
+  window.putBack = (id, filled) => {
+    for (const [name, value] of Object.entries(filled)) {
+      const field = document.getElementById(id)?.querySelector("form")?.elements[name];
+      if (field) field.value = field.matches("textarea") ? value + field.value : value;
+    }
+  };
 
   paint();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);

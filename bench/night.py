@@ -1,0 +1,207 @@
+"""
+``python -m bench.night [--minutes 8] [--cap 1]``: a night at 60 times its speed; do the books balance?
+
+The whole deployment as `nightshift up` starts it, a bot that tells what it sees and does its work,
+people who write in twenty channels in bursts, and a cap that may be reached before morning. In the end the
+simulated model's own count of calls, tokens and money is held against what was booked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.scene import CHECKOUT
+from nightshift.client import Nightshift
+
+SPEED = 60
+CHANNELS = 20
+#: A night's messages of one channel.
+MESSAGES = 100
+READY_S = 60
+SETTINGS = """
+web_port = {port}
+flower_port = 0
+redis_port = 0
+
+[budget]
+day = {cap}
+
+[agents.owl]
+delivers = "bot"
+quiet_from = 00:00:00
+quiet_until = 00:00:00
+
+# Every pause a sixtieth of what it is by default.
+[heartbeat]
+interval = 30
+spacing = 1
+flood_window = 10
+forced_after = 720
+acts_per_day = 4
+repeat_after = 1440
+backoff = [1, 2, 5, 15, 60]
+turn = 0.5
+defer = 1
+"""
+
+
+@dataclass
+class Night:
+    """One deployment, and what its bot saw."""
+
+    home: Path
+    url: str
+    told: int = 0
+    did: Counter[str] = field(default_factory=Counter)
+
+    async def command(self, *words: str) -> Any:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "nightshift.cli",
+            *words,
+            env=self.environment,
+            cwd=CHECKOUT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        return out.decode().strip()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "NIGHTSHIFT_HOME": str(self.home)}
+
+    def simulated(self) -> dict[str, Any]:
+        """What the simulated model counted itself."""
+        port = (self.home / "run" / "sim-llm.port").read_text().strip()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sim/ledger") as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+
+@asynccontextmanager
+async def deployment(cap: str) -> AsyncIterator[Night]:
+    """`nightshift up` in a home of its own."""
+    with socket.socket() as probe, tempfile.TemporaryDirectory(prefix="ns-night-") as folder:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        night = Night(Path(folder), f"http://127.0.0.1:{port}")
+        (night.home / "nightshift.toml").write_text(SETTINGS.format(port=port, cap=cap))
+        command = [sys.executable, "-m", "nightshift.cli", "up"]
+        with (night.home / "up.log").open("wb") as log:
+            up = subprocess.Popen(command, cwd=CHECKOUT, env=night.environment, stdout=log, stderr=log)
+        try:
+            await ready(night, up)
+            yield night
+        finally:
+            up.send_signal(signal.SIGINT)
+            await asyncio.to_thread(up.wait, 60)
+
+
+async def ready(night: Night, up: subprocess.Popen[bytes]) -> None:
+    said = night.home / "up.log"
+    async with asyncio.timeout(READY_S):
+        while "Ready after" not in said.read_text():
+            if up.poll() is not None:
+                raise RuntimeError(said.read_text())
+            await asyncio.sleep(0.2)
+
+
+async def talk(night: Night, bot: Nightshift, seconds: float) -> None:
+    """People write in bursts, each channel at its own times."""
+    chance = random.Random(7)
+    moments = sorted(
+        (start + n * chance.uniform(0.3, 2), f"channel-{channel}")
+        for channel in range(CHANNELS)
+        for start in (chance.uniform(0, seconds - 20) for _ in range(MESSAGES // 5))
+        for n in range(5)
+    )
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number, (moment, channel) in enumerate(moments):
+        await asyncio.sleep(max(began + moment - loop.time(), 0))
+        person = chance.choice(("ann", "ben", "cem"))
+        await bot.observe(
+            channel, f"m{number}", f"thought {number} of {person}", user_id=person, at=datetime.now(UTC)
+        )
+        night.told += 1
+
+
+async def answer(night: Night, bot: Nightshift) -> None:
+    async for work in bot.work():
+        night.did[work.cause] += 1
+        await work.reply(f"about {work.channel}: noted")
+
+
+async def say(night: Night, bot: Nightshift) -> None:
+    async for delivery in bot.deliveries():
+        night.did["said"] += 1
+        await delivery.sent(f"said-{night.did['said']}")
+
+
+async def live_through(minutes: float, cap: str) -> dict[str, Any]:
+    async with deployment(cap) as night:
+        token = json.loads(
+            await night.command("tokens", "create", "owl", "--role", "bot", "--agent", "owl", "--json")
+        )["token"]
+        async with Nightshift(night.url, token, platform="chat") as bot:
+            bot.connected(user_id="owl")
+            working = [asyncio.create_task(work(night, bot)) for work in (answer, say)]
+            await talk(night, bot, minutes * 60)
+            await night.command("switches", "set", "chat_llm_enabled", "off")
+            await settle(night)
+            for task in working:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*working)
+        simulated = night.simulated()["total"]
+        [booked] = json.loads(await night.command("costs", "--by", "day", "--json"))["costs"]
+        runs = json.loads(await night.command("runs", "--limit", "10000", "--json"))
+        return {
+            "messages told": night.told,
+            "the bot did": dict(night.did),
+            "runs": Counter(run["state"] for run in runs),
+            "calls, the model's count": simulated["calls"],
+            "cost, the model's count": simulated["cost_micro_usd"],
+            "cost, as booked": booked["cost"],
+            "cost, as the runs say": sum(run["cost"] for run in runs),
+            "tokens, the model's count": simulated["prompt_tokens"] + simulated["completion_tokens"],
+            "tokens, as booked": booked["tokens_in"] + booked["tokens_out"],
+        }
+
+
+async def settle(night: Night) -> None:
+    """Wait until nothing runs any more."""
+    async with asyncio.timeout(120):
+        while json.loads(await night.command("status", "--json"))["open"]["running"]:
+            await asyncio.sleep(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.night")
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--cap", default="1", help="US dollars for the night")
+    given = parser.parse_args()
+    print(json.dumps(asyncio.run(live_through(given.minutes, given.cap)), indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()

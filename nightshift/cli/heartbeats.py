@@ -1,0 +1,133 @@
+"""The heartbeats of channels: ``channels beat``, ``channels next`` and ``channels rules``."""
+
+from __future__ import annotations
+
+import json as jsons
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
+
+import typer
+
+from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_facts, show_json
+from nightshift.cli.channels import Ref, channels, channels_of
+from nightshift.cli.words import duration
+from nightshift.errors import BadSetting
+from nightshift.phrases import span, when
+
+if TYPE_CHECKING:
+    from nightshift.heartbeats.beating import Beaten
+    from nightshift.heartbeats.rules import HeartbeatRules
+    from nightshift.why import Why
+
+#: With the commands of both files.
+__all__ = ["channels"]
+
+
+@channels.command()
+def beat(ref: Ref, json: Json = False) -> None:
+    """
+    Have a channel beat now: a model looks into it and says whether its agent should speak up.
+
+    Prints the id of the run. Quiet hours and an unchanged channel do not matter; a freeze or a budget does.
+    """
+    beaten = ask(lambda here: _beat(here, ref))
+    refused = beaten.verdict.gate or (None if beaten.recorded == "recorded" else beaten.recorded)
+    if json:
+        show_json({"run": beaten.run, "refused": refused, "value": beaten.verdict.value, "next": beaten.next})
+    elif refused is None:
+        typer.echo(beaten.run)
+    else:
+        note(f"No beat: {refused}{': ' if beaten.verdict.value else ''}{beaten.verdict.value}")
+    if refused:
+        raise typer.Exit(NO)
+
+
+async def _beat(here: Deployment, ref: str) -> Beaten:
+    from nightshift import bootstrap
+    from nightshift.channels.ref import ChannelRef
+    from nightshift.store import store_now
+
+    channel = await channels_of(here).get(ChannelRef.parse(ref))
+    rules, now = await bootstrap.rule_book().read(), await store_now(here.ledger.redis)
+    await bootstrap.beats().adopt({channel.ref: channel.last_human_at}, rules, now=now)
+    beaten = await bootstrap.beating().beat_now(channel.ref)
+    assert beaten is not None  # noqa: S101  it was adopted
+    return beaten
+
+
+@channels.command("next")
+def next_beat(ref: Ref, json: Json = False) -> None:
+    """Say when a channel beats next, or why it does not."""
+    why = ask(lambda here: why_channel_of(here, ref))
+    if json:
+        show_json({"channel": ref, "next": why.next, "says": why.says})
+    else:
+        typer.echo(
+            f"{why.next.isoformat()}, {when(why.next, datetime.now(UTC))}" if why.next else why.says[0]
+        )
+
+
+async def why_channel_of(here: Deployment, ref: str) -> Why:
+    from nightshift import bootstrap
+    from nightshift.channels.ref import ChannelRef
+    from nightshift.heartbeats.why import why_channel
+
+    rules = await bootstrap.rule_book().read()
+    return await why_channel(here.ledger, await here.switches.read(), rules, ChannelRef.parse(ref))
+
+
+@channels.command("rules")
+def show_rules(
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change a rule; may be given again. 15m, 2h, 3, 0.1"
+        ),
+    ] = None,
+    unset: Annotated[
+        list[str] | None,
+        typer.Option("--unset", metavar="NAME", help="Let what the settings say apply again."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show when channels beat and what keeps them from it, or change it; the next beat heeds it."""
+    rules = ask(lambda here: _rules(_changes(change or []), unset or []))
+    if json:
+        show_json(rules.model_dump(mode="json"))
+        return
+    fields = type(rules).model_fields
+    show_facts({name: f"{_word(value):<30}  {fields[name].description}" for name, value in rules})
+
+
+def _changes(words: list[str]) -> dict[str, Any]:
+    from nightshift.heartbeats.rules import HeartbeatRules
+
+    changes: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise BadSetting(f"{word!r} changes no rule; write NAME=VALUE, such as interval=15m")
+        field = HeartbeatRules.model_fields.get(name)
+        kind = field.annotation if field else None
+        if kind is timedelta:
+            changes[name] = duration(value)
+        elif get_origin(kind) is tuple:
+            changes[name] = [duration(each) for each in value.split(",")]
+        else:
+            changes[name] = value
+    return changes
+
+
+async def _rules(changes: dict[str, Any], unset: list[str]) -> HeartbeatRules:
+    from nightshift import bootstrap
+
+    book = bootstrap.rule_book()
+    for name in unset:
+        await book.unset(name)
+    return await book.set(changes) if changes else await book.read()
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_word(each) for each in value)
+    return span(value) if isinstance(value, timedelta) else jsons.dumps(value)

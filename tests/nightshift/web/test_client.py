@@ -1,0 +1,182 @@
+"""A bot's side, against a real web on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from nightshift import agents, bootstrap, client
+from nightshift.agents.runner import hand_to_runner
+from nightshift.channels.ref import ChannelRef
+from nightshift.client import Nightshift, Work
+from nightshift.deliveries.delivery import NewDelivery
+from nightshift.errors import Forbidden
+from nightshift.runs.carry import Run
+from nightshift.runs.states import State
+from nightshift.settings import Settings
+from nightshift.store import store_now
+from nightshift.web.tokens import Role, Tokens
+from tests.nightshift.cli.conftest import Stage
+from tests.nightshift.web.conftest import Serve
+from tests.nightshift.web.serving import Served
+
+ROOM = ChannelRef("discord", "a/b:{c} d%")
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pauses and leases short enough for tests."""
+    for name, seconds in (("GATHER_S", 0.05), ("FIRST_PAUSE_S", 0.01), ("LONGEST_PAUSE_S", 0.05)):
+        monkeypatch.setattr(client, name, seconds)
+    monkeypatch.setenv("NIGHTSHIFT_LEASE_SECONDS", "1.5")
+    bootstrap.rules.cache_clear()
+    yield
+    bootstrap.rules.cache_clear()
+
+
+@asynccontextmanager
+async def bot(here: Served, tokens: Tokens) -> AsyncIterator[Nightshift]:
+    secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+    async with Nightshift(here.url, secret, platform="discord") as night:
+        yield night
+
+
+async def hand(stage: Stage) -> str:
+    cause = await stage.run("heartbeat:x", queue="heartbeat")
+    agent = agents.of(Settings(), "default")
+    run = Run(await stage.claim(cause), stage.ledger)
+    return await hand_to_runner(run, agent, ROOM, "heartbeat", "Say good night.")
+
+
+async def first(night: Nightshift) -> Work:
+    async for work in night.work():
+        return work
+    raise AssertionError("no work")
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await true():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_a_bot_sees_arrives_in_its_order_and_none_is_lost_when_it_closes(
+    serve: Serve,
+    stage: Stage,
+    tokens: Tokens,
+) -> None:
+    now = await store_now(stage.ledger.redis)
+    async with serve() as here:
+        async with bot(here, tokens) as night:
+            night.connected("b")
+            default = agents.of(Settings(), "default")
+            await until(lambda: here.web.liveness.is_alive(default, ROOM))
+            await night.channel(ROOM.id, "general", server_id="s", server_name="Home")
+            for n in range(250):
+                await night.observe(ROOM.id, f"m{n}", f"hello {n}", user_id="u", user_name="Ann", at=now)
+            await night.edited(ROOM.id, "m0", "changed")
+            await night.deleted(ROOM.id, "m1")
+        messages = here.web.observer.messages
+        kept = {each.id: each.text for each in await messages.last(ROOM, 500)}
+        assert len(kept) == 249
+        assert (kept["m0"], kept["m249"]) == ("changed", "hello 249")
+        assert (await messages.channels.get(ROOM)).title == "general"
+
+
+async def test_work_is_renewed_while_the_bot_thinks_and_answered(
+    serve: Serve, stage: Stage, tokens: Tokens
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        run = await hand(stage)
+        async for work in night.work():
+            assert (work.run, work.channel, work.instruction) == (run, ROOM.id, "Say good night.")
+            began = await lease(stage, run)
+
+            async def renewed(before: float = began) -> bool:
+                return await lease(stage, run) > before
+
+            await until(renewed)
+            assert await work.reply("good night")
+            break
+        row = await stage.ledger.get(run)
+        assert (row.state, row.result) == (State.DONE, {"delivery": f"{run}/0"})
+
+
+async def lease(stage: Stage, run: str) -> float:
+    row = await stage.ledger.get(run)
+    assert row.lease
+    return row.lease.timestamp()
+
+
+async def test_what_a_bot_leaves_unanswered_is_declined_and_the_next_is_given(
+    serve: Serve,
+    stage: Stage,
+    tokens: Tokens,
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        ignored = await hand(stage)
+        second = asyncio.Event()
+
+        async def answer() -> None:
+            async for work in night.work():
+                if work.run != ignored:
+                    await work.reply("hi")
+                    second.set()
+
+        answering = asyncio.create_task(answer())
+
+        async def declined() -> bool:
+            return (await stage.ledger.get(ignored)).state is State.SKIPPED
+
+        await until(declined)
+        assert "left it unanswered" in (await stage.ledger.get(ignored)).reason
+        await asyncio.sleep(0.001)  # another millisecond, another run
+        await hand(stage)
+        await asyncio.wait_for(second.wait(), 10)
+        answering.cancel()
+
+
+async def test_an_answer_to_work_that_was_lost_says_so_and_nothing_else(
+    serve: Serve,
+    stage: Stage,
+    tokens: Tokens,
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        run = await hand(stage)
+        work = await first(night)
+        await stage.ledger.cancel(run, reason="cancelled by ann")
+        await stage.ledger.redis.hset(stage.ledger.keys.run(run), "token", 9)  # somebody else has it
+        assert not await work.reply("too late")
+        assert work.lost
+        assert not await work.reply("again")
+
+
+async def test_a_bot_that_speaks_for_itself_pulls_what_it_is_to_say_and_tells_what_became_of_it(
+    serve: Serve, stage: Stage, tokens: Tokens
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        deliveries = here.web.deliveries
+        for number, text in enumerate(("one", "two")):
+            await deliveries.request(NewDelivery("r@1", ROOM, text, number=number, by="bot", agent="default"))
+        told = []
+        async for delivery in night.deliveries():
+            told.append((delivery.platform, delivery.channel, delivery.text, delivery.maybe_sent))
+            if delivery.text == "two":
+                await delivery.failed("too long")
+                break
+            await delivery.sent("m1")
+        assert told == [("discord", ROOM.id, "one", False), ("discord", ROOM.id, "two", False)]
+        rows = await deliveries.rows(["r@1/0", "r@1/1"])
+        assert [(row.state, row.message_id or row.reason) for row in rows] == [
+            ("sent", "m1"),
+            ("failed", "too long"),
+        ]
+
+
+async def test_a_bot_that_is_not_let_in_is_told_so(serve: Serve) -> None:
+    async with serve() as here, Nightshift(here.url, "nst_of-nobody", platform="discord") as night:
+        with pytest.raises(Forbidden, match="does not let this bot in"):
+            await first(night)
