@@ -19,7 +19,11 @@ LOOK_AGAIN = 0.05
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery ships no types
-    """A consumer that is alive, though not ready, while it waits for a broker that is away."""
+    """
+    A consumer that is alive, though not ready, while it waits for a broker that is away.
+
+    It lets go of countdowns as they come due.
+    """
 
     def ensure_connected(self, conn: Any) -> Any:
         # kombu waits in a loop of its own, in which no timer fires: now, and whenever this one is lost.
@@ -36,6 +40,12 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # Celery ships no type
 
         conn._ensure_connection = connect_visibly
         return super().ensure_connected(conn)
+
+    def apply_eta_task(self, task: Any) -> None:
+        # A request whose time has come needs its timer's entry no more. The two hold each other, and would be
+        # freed once the collector comes round to them, thousands of countdowns later.
+        task._eta_timer_entry = None
+        super().apply_eta_task(task)
 
 
 class Worker(worker.Worker):  # type: ignore[misc]
