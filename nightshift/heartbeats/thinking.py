@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 import structlog
 from pydantic import BaseModel
@@ -39,6 +38,7 @@ from nightshift.runs.carry import Run
 from nightshift.runs.row import RunId, from_ms
 from nightshift.runs.states import Outcome, done, failed, skipped
 from nightshift.settings import Use
+from nightshift.time.zones import zone
 
 log = structlog.get_logger("nightshift.heartbeats")
 
@@ -182,7 +182,7 @@ def _told(
         "channel": {
             "name": channel.title,
             "members": channel.members,
-            "local_time": f"{now.astimezone(ZoneInfo(agent.zone)):%Y-%m-%d %H:%M %A}",
+            "local_time": f"{now.astimezone(zone(agent.zone)):%Y-%m-%d %H:%M %A}",
         },
         **background,
         "spoke_up_about": [{"topic": act.topic, "at": clock(act.at)} for act in (row.acts if row else ())],

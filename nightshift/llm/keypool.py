@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 
@@ -23,9 +22,10 @@ from nightshift.phrases import span
 from nightshift.runs.row import from_ms
 from nightshift.scripts import Scripts
 from nightshift.store import store_now, text_hash
+from nightshift.time.zones import zone
 
 #: Where the day of Gemini's quotas begins.
-PACIFIC = ZoneInfo("America/Los_Angeles")
+PACIFIC = zone("America/Los_Angeles")
 #: How long a key rests that was told to come back, and not when.
 COOLING = timedelta(minutes=1)
 #: One refusal may be the endpoint's mistake.

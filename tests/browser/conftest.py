@@ -21,20 +21,12 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from nightshift.keys import Keys
 from nightshift.web.console.gate import COOKIE
 from nightshift.web.tokens import Role, Tokens
-from tests.faults.deployment import SETTINGS, Deployment, until
+from tests.faults.deployment import SETTINGS, STARTED, Deployment, until
 
 #: Debian's Chromium as root in a container, asking nothing of anybody else.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync", "--no-first-run", "--disable-quic"]
 SECRET = "the-first-token-of-these-tests-0123456789"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has the browser and the deployment."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @dataclass
@@ -87,7 +79,7 @@ async def console(browser: Browser) -> AsyncIterator[Console]:
             await deployment.start_worker("worker", "io,graph,memory,heartbeat,agents")
             deployment.start("web", [sys.executable, "-m", "nightshift.cli", "web"])
             url = f"http://127.0.0.1:{port}"
-            await until(_answers(f"{url}/readyz"), 20, "the web is ready")
+            await until(_answers(f"{url}/readyz"), STARTED, "the web is ready")
             yield Console(url, deployment, browser, Tokens(deployment.client, Keys()))
 
 

@@ -39,6 +39,10 @@ every = 1
 """
 
 
+#: A machine with everything else to do starts a process in this time.
+STARTED = 60
+
+
 async def until(true: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
     """Wait until this holds; return the seconds it took."""
     loop = asyncio.get_running_loop()
@@ -134,14 +138,14 @@ class Deployment:
             *options,
         ]
         self.start(name, [sys.executable, "-m", "celery", "-A", "workers.app", *words])
-        await until(lambda: self._is_here(f"{name}@test"), 20, f"worker {name} is here")
+        await until(lambda: self._is_here(f"{name}@test"), STARTED, f"worker {name} is here")
 
     async def _is_here(self, name: str) -> bool:
         return await self.client.zscore(Keys().processes, name) is not None
 
     async def start_beat(self, name: str = "beat") -> None:
         self.start(name, [sys.executable, "-m", "celery", "-A", "workers.app", "beat", "--pidfile="])
-        await until(self.pulse_is_held, 20, "the pulse is held")
+        await until(self.pulse_is_held, STARTED, "the pulse is held")
 
     async def pulse_is_held(self) -> bool:
         return bool(await self.client.exists(Keys().shift))
@@ -187,7 +191,7 @@ class Deployment:
         self.asked.append(request.id)
         return request.id
 
-    async def until_state(self, run: str, *states: State, seconds: float = 15) -> RunRow:
+    async def until_state(self, run: str, *states: State, seconds: float = 30) -> RunRow:
         async def reached() -> bool:
             row = await self.ledger.find(run)
             return row is not None and row.state in states
@@ -195,7 +199,7 @@ class Deployment:
         await until(reached, seconds, f"{run} is {' or '.join(states)}")
         return await self.ledger.get(run)
 
-    async def until_marked(self, run: str, what: str, times: int = 1, seconds: float = 15) -> None:
+    async def until_marked(self, run: str, what: str, times: int = 1, seconds: float = 30) -> None:
         async def marked() -> bool:
             return self.marks(what)[run] >= times
 

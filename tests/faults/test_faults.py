@@ -22,7 +22,7 @@ async def test_a_run_whose_worker_is_killed_is_carried_out_by_another_and_takes_
     await deployment.until_marked(run, "began")
     deployment.kill("first")
     await deployment.start_worker("second", "io")
-    row = await deployment.until_state(run, State.DONE, seconds=LEASE_S + 5)
+    row = await deployment.until_state(run, State.DONE, seconds=LEASE_S + 20)
     assert row.attempts == 1
     assert row.worker == "second@test"
     await deployment.check()
@@ -36,7 +36,7 @@ async def test_a_worker_frozen_past_its_lease_cannot_settle_what_another_has_tak
     await deployment.until_marked(run, "began")
     deployment.signal("frozen", signal.SIGSTOP)
     await deployment.start_worker("second", "io")
-    await deployment.until_state(run, State.DONE, seconds=LEASE_S + 5)
+    await deployment.until_state(run, State.DONE, seconds=LEASE_S + 20)
     deployment.signal("frozen", signal.SIGCONT)
     await deployment.until_marked(run, "finished", times=2)
     refused = deployment.home / "frozen.log"
@@ -54,7 +54,7 @@ async def test_a_hint_that_died_with_the_worker_that_popped_it_is_given_again(de
     run = await _frozen_with_a_hint_in_its_socket(deployment, "frozen")
     deployment.kill("frozen")
     await deployment.start_worker("second", "io")
-    row = await deployment.until_state(run, State.DONE, seconds=2 * LEASE_S + 5)
+    row = await deployment.until_state(run, State.DONE, seconds=2 * LEASE_S + 20)
     assert row.worker == "second@test"
     await deployment.check()
 
@@ -171,7 +171,7 @@ async def test_a_run_that_kills_every_worker_is_given_up_and_can_be_replayed(dep
         await deployment.start_worker(f"victim-{attempt}", "io")
         await deployment.until_marked(run, "began", times=attempt + 1)
         deployment.kill(f"victim-{attempt}")
-    row = await deployment.until_state(run, State.FAILED, seconds=LEASE_S + 5)
+    row = await deployment.until_state(run, State.FAILED, seconds=LEASE_S + 20)
     assert row.reason.startswith("gave up after 3 attempts: lost by victim-2@test")
     await deployment.ledger.replay(run, by="a person")
     assert (await deployment.ledger.get(run)).state is State.WAITING
@@ -181,7 +181,7 @@ async def test_the_pulse_is_taken_over_when_its_worker_is_killed(own_deployment:
     await own_deployment.start_worker("second", "control,io")
     own_deployment.kill("control")
     run = await own_deployment.ask("after")
-    await own_deployment.until_state(run, State.DONE, seconds=2 * LEASE_S + 5)
+    await own_deployment.until_state(run, State.DONE, seconds=2 * LEASE_S + 20)
 
 
 async def test_a_store_that_is_away_for_a_moment_does_not_cost_a_finished_run(

@@ -68,8 +68,6 @@ async def test_a_beat_becomes_a_look_and_a_look_becomes_something_said_once(
     await beating.start_worker("upkeep", QUEUES)
     run = await say_and_beat_soon(beating)
     looked = await beating.until_state(run, State.DONE)
-    assert looked.started
-    assert looked.started - looked.nominal < timedelta(seconds=2)
     await beating.until_state(looked.result["work"], State.DONE)
 
     async def said() -> bool:

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 KEYS = Keys()
 LEASE = f"{KEYS.beat_prefix}:lock"
 PERIOD = 2
+JOB = "job:ledger_retention"
 TABLE = f"""
 [jobs.ledger_retention]
 every = {PERIOD}
@@ -132,7 +133,7 @@ class Journal:
         return [
             Slot(int(facts["nominal"]) / 1000, int(facts.get("times", 1)), int(at.split("-")[0]) / 1000)
             for at, facts in events
-            if facts["type"] in ("run_recorded", "slot_skipped")
+            if facts["type"] in ("run_recorded", "slot_skipped") and facts["source"] == JOB
         ]
 
     def assert_complete(self) -> None:

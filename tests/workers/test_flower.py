@@ -103,7 +103,7 @@ class Watched(Deployment):
             self.task = found[0] if found else {}
             return bool(found)
 
-        await until(heard, 10, "Flower hears of the run's task")
+        await until(heard, 30, "Flower hears of the run's task")
 
     def get(self, path: str) -> tuple[int, str]:
         return self.request("GET", path, _basic(self.credentials))
