@@ -211,8 +211,9 @@ async def test_it_is_used_by_keyboard_alone(console: Console) -> None:
     await expect(page.get_by_role("link", name="Skip to what matters")).to_be_focused()
     await page.keyboard.press("r")
     await expect(page).to_have_url(console.url + "/runs")
-    await page.keyboard.press("/")
     search = page.get_by_role("searchbox")
+    await expect(search).to_be_visible()
+    await page.keyboard.press("/")
     await expect(search).to_be_focused()
     await search.press_sequentially("jn")  # letters in a field are letters
     await expect(search).to_have_value("jn")

@@ -12,6 +12,7 @@ from nightshift.graph import messages as module
 from nightshift.graph.graph import Graph
 from nightshift.graph.messages import EmbeddingModel, Entry, MessageGraph
 from nightshift.store import command, new_client
+from tests.nightshift.graph.indexes import until_filled
 
 NAME = "test:graph"
 FLAT = EmbeddingModel("flat", 2)
@@ -25,9 +26,10 @@ def graph(graphs: Redis) -> MessageGraph:
 class Library:
     """Messages at angles: the nearer the angle, the nearer the meaning."""
 
-    def __init__(self, graph: MessageGraph, now: datetime) -> None:
+    def __init__(self, graph: MessageGraph, graphs: Redis, now: datetime) -> None:
         self.graph = graph
         self.now = now
+        self._graphs = graphs
 
     def entry(self, id: str, text: str = "hello", audience: str = "a:1", **more: str) -> Entry:
         at = self.now + timedelta(seconds=int(id)) if id.isdigit() else self.now
@@ -36,6 +38,7 @@ class Library:
     async def put(self, *entries: tuple[Entry, float]) -> None:
         await self.graph.prepare(FLAT)
         await self.graph.put(FLAT, [(entry, at(angle)) for entry, angle in entries])
+        await until_filled(self._graphs)
 
     async def nearest(self, angle: float, *audiences: str, limit: int = 3) -> list[str]:
         return ids(await self.graph.nearest(FLAT, at(angle), audiences or ("a:1",), limit))
@@ -53,8 +56,8 @@ def ids(found: Iterable[module.Found]) -> list[str]:
 
 
 @pytest.fixture
-def library(graph: MessageGraph, now: datetime) -> Library:
-    return Library(graph, now)
+def library(graph: MessageGraph, graphs: Redis, now: datetime) -> Library:
+    return Library(graph, graphs, now)
 
 
 async def test_a_message_is_found_by_what_it_means_and_by_its_words(library: Library, now: datetime) -> None:

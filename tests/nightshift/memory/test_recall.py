@@ -32,6 +32,7 @@ from nightshift.money.payer import Kind, Payer
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State, done
 from nightshift.store import store_now
+from tests.nightshift.graph.indexes import until_filled
 from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock
 
@@ -96,7 +97,9 @@ class Memory:
         )
 
     async def embed(self) -> dict[str, int | str]:
-        return await self.embedding.see_to_waiting(PAYER, self.clock.now)
+        told = await self.embedding.see_to_waiting(PAYER, self.clock.now)
+        await until_filled(self.graphs)
+        return told
 
     async def recall(self, query: str, destination: ChannelRef = ROOM, limit: int = 10) -> list[str]:
         recall = Recall(self.messages, self.embedder, self.graph_of)
