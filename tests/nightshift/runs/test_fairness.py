@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
-from nightshift.runs.states import Rules, done, handed_back
+from nightshift.runs.states import Rules, done, handed_back, postponed
 from tests.nightshift.runs.model import Clock, request
 
 SHARE = 3
@@ -70,6 +70,19 @@ async def test_what_waits_in_line_is_handed_out_in_order_as_runs_of_its_tenant_e
         assert len(await hinted(ledger)) == 1
     clock.now += timedelta(milliseconds=50)
     assert await hinted(ledger) == []
+
+
+async def test_a_run_that_was_told_to_come_back_later_keeps_no_place_meanwhile(
+    ledger: Ledger, clock: Clock, now: datetime
+) -> None:
+    await record(ledger, "loud", SHARE + 1, now)
+    await record(ledger, "calm", 1, now)
+    await hinted(ledger)
+    claimed = await ledger.claim("loud-0@2026-11-20T12:00:00Z", worker="w", message="m")
+    assert isinstance(claimed, RunRow)
+    await ledger.settle(claimed.id, claimed.token, postponed("too many requests", timedelta(minutes=5)))
+    clock.now += timedelta(milliseconds=50)
+    assert await hinted(ledger) == [f"loud-{SHARE}"]
 
 
 async def test_a_run_that_is_hinted_again_needs_no_new_place(
