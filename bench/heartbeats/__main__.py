@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from bench.heartbeats.noted import NOTED
-from bench.scene import Scene, quantile, scene, until_worker_answers
+from bench.scene import Scene, quantile, scene, start_pulse, until_worker_answers
 from nightshift.agents.liveness import AgentLiveness
 from nightshift.channels.ref import ChannelRef
 from nightshift.freeze import Freeze
@@ -63,7 +63,7 @@ async def ours() -> Figures:
         refs = await _store(here, STORED)
         start = datetime.now(UTC) + LEAD
         due = await _have_due(here, refs[:DUE], start)
-        await _start_pulse(here)
+        await start_pulse(here)
         await asyncio.sleep(3)
         growth = asyncio.create_task(_growth(worker.pid, start + MINUTE))
         ledger, keys = here.ledger(), here.ledger().keys
@@ -220,11 +220,6 @@ def _lateness(late: list[float]) -> Figures:
 
 def _cpu(pid: int) -> float:
     return float(sum(psutil.Process(pid).cpu_times()[:2]))
-
-
-async def _start_pulse(here: Scene) -> None:
-    """What beat would do."""
-    await _python(here, "from workers.app import app; app.send_task('tasks.pulse.pulse', queue='control')")
 
 
 async def _python(here: Scene, code: str) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import ChannelRef
+from nightshift.channels.channel import SeenChannel
 from nightshift.errors import RateLimited
 from nightshift.heartbeats.beats import Beats
 from nightshift.keys import Keys
@@ -21,18 +21,6 @@ from nightshift.store import store_now
 #: Messages that one agent may tell of within a minute.
 MOST_A_MINUTE = 12_000
 MINUTE = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class SeenChannel:
-    """What the platform calls a channel, and what it belongs to."""
-
-    ref: ChannelRef
-    name: str = ""
-    server_id: str = ""
-    server_name: str = ""
-    is_dm: bool = False
-    members: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,16 +40,7 @@ class Observer:
         """Remember what was seen; telling it again changes nothing."""
         await self._count(agent, len(batch))
         for seen in channels:
-            await self.messages.channels.record_metadata(
-                seen.ref,
-                name=seen.name,
-                server_id=seen.server_id,
-                server_name=seen.server_name,
-                is_dm=seen.is_dm,
-                members=seen.members,
-                tenant=agent.tenant,
-                agent=agent.name,
-            )
+            await self.messages.channels.record_seen(seen, tenant=agent.tenant, agent=agent.name)
         result = await self.messages.observe(batch, tenant=agent.tenant, agent=agent.name)
         if result.touched:
             await self.beats.touched(*result.touched)

@@ -15,6 +15,18 @@ NEVER = "never"
 
 
 @dataclass(frozen=True)
+class SeenChannel:
+    """What its platform calls a channel, and what it belongs to."""
+
+    ref: ChannelRef
+    name: str = ""
+    server_id: str = ""
+    server_name: str = ""
+    is_dm: bool = False
+    members: int | None = None
+
+
+@dataclass(frozen=True)
 class Channel:
     """One channel; what nobody has told is empty."""
 

@@ -16,7 +16,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.channel import NEVER, Channel
+from nightshift.channels.channel import NEVER, Channel, SeenChannel
 from nightshift.channels.ref import ChannelRef
 from nightshift.errors import BadQuery, BadSetting, UnknownChannel
 from nightshift.events import publish_event
@@ -140,6 +140,10 @@ class Channels:
             "change", **_named(ref), tenant=tenant, agent=agent, create=True, fields=fields
         )
         return bool(answer == "changed")
+
+    async def record_seen(self, seen: SeenChannel, *, tenant: str, agent: str) -> bool:
+        """Note what was seen of a channel, as ``record_metadata`` does."""
+        return await self.record_metadata(**vars(seen), tenant=tenant, agent=agent)
 
     async def set(
         self,

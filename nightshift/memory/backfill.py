@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from nightshift.channels.channel import Channel
+from nightshift.channels.channel import Channel, SeenChannel
 from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.errors import BadQuery, PlatformDown
 from nightshift.graph.messages import EmbeddingModel
@@ -41,18 +41,6 @@ PATIENCE = timedelta(seconds=30)
 LOOK_AMONG = 500
 #: Their servers hold channels: one without any is not a channel itself.
 HOLD_CHANNELS = frozenset({"discord", "slack"})
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What a platform tells of a channel."""
-
-    ref: ChannelRef
-    name: str = ""
-    server_id: str = ""
-    server_name: str = ""
-    is_dm: bool = False
-    members: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,18 +101,9 @@ class Backfill:
             await self._record(ledger, chosen[number::AT_ONCE], lane, begins)
         return len(chosen)
 
-    async def _note(self, told: Listed) -> None:
+    async def _note(self, told: SeenChannel) -> None:
         known = await self.messages.channels.find(told.ref) or Channel(told.ref)
-        await self.messages.channels.record_metadata(
-            told.ref,
-            name=told.name,
-            server_id=told.server_id,
-            server_name=told.server_name,
-            is_dm=told.is_dm,
-            members=told.members,
-            tenant=known.tenant,
-            agent=known.agent,
-        )
+        await self.messages.channels.record_seen(told, tenant=known.tenant, agent=known.agent)
 
     async def _record(
         self, ledger: Ledger, chain: Sequence[ChannelRef | str], lane: str, begins: datetime
@@ -198,9 +177,9 @@ class Backfill:
         return [each for each in known.values() if not model or each.embedded != model.name]
 
 
-def read_catalogue(platform: Platform, servers: Iterable[Server]) -> dict[ChannelRef, Listed]:
+def read_catalogue(platform: Platform, servers: Iterable[Server]) -> dict[ChannelRef, SeenChannel]:
     """The channels of a platform whose servers hold channels, or whose rooms are channels themselves."""
-    found: dict[ChannelRef, Listed] = {}
+    found: dict[ChannelRef, SeenChannel] = {}
     for server in servers:
         if server.channels:
             for each in server.channels:
@@ -212,14 +191,14 @@ def read_catalogue(platform: Platform, servers: Iterable[Server]) -> dict[Channe
     return found
 
 
-def _listed(platform: Platform, id: str, name: str, **told: Any) -> dict[ChannelRef, Listed]:
+def _listed(platform: Platform, id: str, name: str, **told: Any) -> dict[ChannelRef, SeenChannel]:
     """The channel, unless a channel cannot be called this."""
     try:
         ref = ChannelRef(platform.name, id)
     except BadQuery as error:
         log.warning("channel_not_listed", platform=platform.name, why=str(error))
         return {}
-    return {ref: Listed(ref, name, **told)}
+    return {ref: SeenChannel(ref, name, **told)}
 
 
 def _observed(ref: ChannelRef, past: PastMessage) -> Observed:
