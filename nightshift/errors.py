@@ -94,6 +94,10 @@ class RefusedByPlatform(PermanentError):
     """A chat platform will not take this message, now or later."""
 
 
+class MissingOnPlatform(RefusedByPlatform):
+    """A chat platform knows nothing of what it was asked for."""
+
+
 class SendUnknown(PermanentError):
     """Nobody can tell whether the platform took the message, so it is not sent again by itself."""
 

@@ -135,10 +135,9 @@ class Keys:
         """The channels in which somebody has spoken."""
         return f"{self.root}user:{user}"
 
-    @property
-    def own_users(self) -> str:
-        """The users that are agents of ours, and which."""
-        return f"{self.root}users:own"
+    def own_users(self, tenant: str) -> str:
+        """The users that are agents of this tenant's, and which."""
+        return f"{self.root}users:own:{tenant}"
 
     @property
     def unembedded(self) -> str:

@@ -1,16 +1,17 @@
 """
 The only way to ask a model: a use in, an answer out, and what it cost.
 
-A use names a chain of models. The next is asked when the one before is too busy, limits us, or takes none of
-our keys; what all of them refuse raises what lets the run come back soonest.
+A use names a chain of models. The next is asked when the one before is too busy, limits us, takes none of
+our keys, or has used up its share of the time; what all of them refuse raises what lets the run come back
+soonest.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import overload
@@ -123,16 +124,19 @@ class Models:
         """
         Have an answer: text, or a value of ``schema``.
 
-        The deadline is for everything together: every model of the chain, and the repair of an answer.
+        The deadline is for everything together: every model of the chain, each of which has an equal share of
+        what those before it left, and the repair of an answer.
         """
         question = Question(
             tuple(messages), max_tokens or self._uses.chain(use).max_output_tokens, temperature
         )
         errand = self._errand(use, payer, deadline)
         if schema is None:
-            return await self._first_to_answer(use, lambda model: self._ask_text(model, question, errand))
+            return await self._first_to_answer(
+                errand, lambda model, share: self._ask_text(model, share, question)
+            )
         return await self._first_to_answer(
-            use, lambda model: self._ask_value(model, question, schema, errand)
+            errand, lambda model, share: self._ask_value(model, share, question, schema)
         )
 
     def stream(
@@ -146,16 +150,17 @@ class Models:
         temperature: float | None = None,
     ) -> Streamed:
         """Have an answer as text, piece by piece; once the first piece is there no other model is asked."""
-        chain = self._uses.chain(use)
-        question = Question(tuple(messages), max_tokens or chain.max_output_tokens, temperature)
+        question = Question(
+            tuple(messages), max_tokens or self._uses.chain(use).max_output_tokens, temperature
+        )
         errand = self._errand(use, payer, deadline)
 
         async def pieces(streamed: Streamed) -> AsyncGenerator[str]:
             refused = []
-            for model in chain.models:
+            for model, share in self._turns(errand):
                 begun = False
                 try:
-                    async with aclosing(self._stream_text(model, question, errand, streamed)) as texts:
+                    async with aclosing(self._stream_text(model, share, question, streamed)) as texts:
                         async for text in texts:
                             begun = True
                             yield text
@@ -175,7 +180,7 @@ class Models:
             return Embeddings([lexical.embed(text) for text in texts], lexical.MODEL, lexical.DIMENSIONS, 0)
         errand = self._errand("embed", payer, None)
         sound = [whole_text(text)[:LONGEST_TEXT].strip() or "-" for text in texts]
-        return await self._first_to_answer("embed", lambda model: self._embed(model, sound, errand))
+        return await self._first_to_answer(errand, lambda model, share: self._embed(model, share, sound))
 
     async def probe(self, payer: Payer) -> Answer[str]:
         """Ask the first model of ``flash`` for a single token, whatever that is."""
@@ -190,29 +195,38 @@ class Models:
         seconds = (deadline or self._uses.chain(use).deadline).total_seconds()
         return Errand(use, payer, asyncio.get_running_loop().time() + seconds)
 
-    async def _first_to_answer[R](self, use: Use, ask: Callable[[NamedModel], Awaitable[R]]) -> R:
+    async def _first_to_answer[R](
+        self, errand: Errand, ask: Callable[[NamedModel, Errand], Awaitable[R]]
+    ) -> R:
         refused = []
-        for model in self._uses.chain(use).models:
+        for model, share in self._turns(errand):
             try:
-                return await ask(model)
+                return await ask(model, share)
             except MAKES_WAY as error:
                 refused.append(error)
         raise _soonest(refused)
 
-    async def _ask_text(self, model: NamedModel, question: Question, errand: Errand) -> Answer[str]:
-        reply, bill = await self._reply(model, question, errand)
+    def _turns(self, errand: Errand) -> Iterator[tuple[NamedModel, Errand]]:
+        """Each model in its turn, with its share of the time left: one that hangs leaves some to the next."""
+        models = self._uses.chain(errand.use).models
+        for asked, model in enumerate(models):
+            now = asyncio.get_running_loop().time()
+            yield model, replace(errand, until=now + (errand.until - now) / (len(models) - asked))
+
+    async def _ask_text(self, model: NamedModel, errand: Errand, question: Question) -> Answer[str]:
+        reply, bill = await self._reply(model, errand, question)
         return _answer(reply.text, model, reply, [bill])
 
     async def _ask_value[T: BaseModel](
-        self, model: NamedModel, question: Question, schema: type[T], errand: Errand
+        self, model: NamedModel, errand: Errand, question: Question, schema: type[T]
     ) -> Answer[T]:
-        reply, bill = await self._reply_in_shape(model, question, schema, errand)
+        reply, bill = await self._reply_in_shape(model, errand, question, schema)
         bills = [bill]
         try:
             value = read_value(reply.text, schema)
         except Misfit as misfit:
             again = question.followed_by(repair_turn(reply.text, misfit))
-            reply, bill = await self._reply_in_shape(model, again, schema, errand)
+            reply, bill = await self._reply_in_shape(model, errand, again, schema)
             bills.append(bill)
             try:
                 value = read_value(reply.text, schema)
@@ -223,18 +237,18 @@ class Models:
         return _answer(value, model, reply, bills)
 
     async def _reply_in_shape(
-        self, model: NamedModel, question: Question, schema: type[BaseModel], errand: Errand
+        self, model: NamedModel, errand: Errand, question: Question, schema: type[BaseModel]
     ) -> tuple[Reply, Bill]:
         if model not in self._loose:
             try:
-                return await self._reply(model, question.strictly(schema), errand)
+                return await self._reply(model, errand, question.strictly(schema))
             except BadRequest as refused:
                 log.info("schema_refused", model=str(model), why=str(refused))
-        reply = await self._reply(model, question.loosely(schema), errand)
+        reply = await self._reply(model, errand, question.loosely(schema))
         self._loose.add(model)  # now it is known that the schema was the matter
         return reply
 
-    async def _reply(self, model: NamedModel, question: Question, errand: Errand) -> tuple[Reply, Bill]:
+    async def _reply(self, model: NamedModel, errand: Errand, question: Question) -> tuple[Reply, Bill]:
         reply, bill = await self._calls.make(
             question.request(model), errand, partial(read_reply, asked=str(model))
         )
@@ -242,7 +256,7 @@ class Models:
         return reply, bill
 
     async def _stream_text(
-        self, model: NamedModel, question: Question, errand: Errand, streamed: Streamed
+        self, model: NamedModel, errand: Errand, question: Question, streamed: Streamed
     ) -> AsyncGenerator[str]:
         def end(reply: Reply, bill: Bill) -> None:
             refuse_unfinished(reply, str(model))
@@ -252,7 +266,7 @@ class Models:
             async for text in texts:
                 yield text
 
-    async def _embed(self, model: NamedModel, texts: list[str], errand: Errand) -> Embeddings:
+    async def _embed(self, model: NamedModel, errand: Errand, texts: list[str]) -> Embeddings:
         vectors: list[list[float]] = []
         bills: list[Bill] = []
         for at in range(0, len(texts), BATCH):

@@ -145,7 +145,7 @@ class Backfill:
             raise PlatformDown(readiness.why)
         channel = await self.messages.channels.find(ref) or Channel(ref)
         if readiness.user_id:
-            await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel.agent)
+            await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel)
         past = (await platform.history(ref.id, limit=HISTORY))[-HISTORY:]
         told = run.checkpoint or await self._observe(run, channel, past)
         if not self.queue.off:
@@ -154,9 +154,9 @@ class Backfill:
             await self.queue.wake()
         return done(**told)
 
-    async def _learn_own_user(self, user: UserRef, agent: str) -> None:
-        if user not in await self.messages.own_users():
-            await self.messages.learn_own_user(user, agent=agent)
+    async def _learn_own_user(self, user: UserRef, channel: Channel) -> None:
+        if user not in await self.messages.own_users(channel.tenant):
+            await self.messages.learn_own_user(user, agent=channel.agent, tenant=channel.tenant)
 
     async def _observe(self, run: Run, channel: Channel, past: Iterable[PastMessage]) -> dict[str, int]:
         result = await self.messages.observe(

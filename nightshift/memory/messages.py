@@ -134,9 +134,9 @@ class Messages:
         (word,), _, _ = await self._observe({ref: [self._item(OWN, sent)]}, tenant, agent)
         return str(word)
 
-    async def learn_own_user(self, user: UserRef, *, agent: str) -> None:
-        """From now on, take nothing that this user says for a person's."""
-        await self.redis.hset(self.keys.own_users, str(user), agent)
+    async def learn_own_user(self, user: UserRef, *, agent: str, tenant: str = "default") -> None:
+        """From now on, take nothing that this user says in the tenant's channels for a person's."""
+        await self.redis.hset(self.keys.own_users(tenant), str(user), agent)
 
     async def mark_embedded(self, messages: Sequence[Message], model: str) -> int:
         """
@@ -196,9 +196,9 @@ class Messages:
         last = await self.last_human_at(ref)
         return last is not None and last > at
 
-    async def own_users(self) -> dict[UserRef, str]:
-        """The users that are agents of ours, and which."""
-        stored = await text_hash(self.redis, self.keys.own_users)
+    async def own_users(self, tenant: str = "default") -> dict[UserRef, str]:
+        """The users that are agents of this tenant's, and which."""
+        stored = await text_hash(self.redis, self.keys.own_users(tenant))
         return {UserRef.parse(user): agent for user, agent in stored.items()}
 
     async def needs_embedding(self, limit: int) -> list[Message]:

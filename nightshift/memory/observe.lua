@@ -11,7 +11,7 @@
 --
 -- Safe to repeat: a message that is known with this text is left as it is.
 
-local CHANNELS, UNEMBEDDED, FORGOTTEN, OWN = root .. 'channels', root .. 'unembedded', root .. 'forgotten', root .. 'users:own'
+local CHANNELS, UNEMBEDDED, FORGOTTEN = root .. 'channels', root .. 'unembedded', root .. 'forgotten'
 local WHOLE = 2 ^ 48
 
 local words, humans, dropped = {}, {}, 0
@@ -20,13 +20,13 @@ local function user_key(by) return root .. 'user:' .. by end
 local function message_key(c, id) return root .. 'message:' .. c.ref .. ':' .. id end
 local function order_key(c) return root .. 'messages:' .. c.ref end
 
--- Whether this user is an agent of ours, and which; up to when everything of theirs was forgotten.
+-- Whether this user is an agent of the tenant's, and which; up to when everything of theirs was forgotten.
 local users = {}
 local function user(by)
   if by == '' then return {forgotten = -1} end
   if not users[by] then
     users[by] = {
-      agent = redis.call('HGET', OWN, by) or nil,
+      agent = redis.call('HGET', root .. 'users:own:' .. q.tenant, by) or nil,
       forgotten = tonumber(redis.call('HGET', FORGOTTEN, 'user:' .. redis.sha1hex(by))) or -1,
     }
   end

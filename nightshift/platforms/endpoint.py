@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, StringConstraints, TypeAdapter, 
 
 import nightshift
 from nightshift.channels.ref import LONGEST_ID
-from nightshift.errors import NightshiftError, PlatformDown, RateLimited, RefusedByPlatform
+from nightshift.errors import MissingOnPlatform, NightshiftError, PlatformDown, RateLimited, RefusedByPlatform
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession  # 0.3 s, for whoever sends
@@ -221,7 +221,7 @@ class Endpoint:
             return RefusedByPlatform(
                 f"{said}, which leads to {host}; set url in [platforms.{self.name}] to where it is"
             )
-        return RefusedByPlatform(said)
+        return (MissingOnPlatform if status == 404 else RefusedByPlatform)(said)
 
     async def close(self) -> None:
         """Close what connections there are."""

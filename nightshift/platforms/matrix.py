@@ -2,7 +2,7 @@
 Matrix, through any homeserver's client-server API.
 
 The bot is where it was let in: an invitation stays one until its owner accepts it. What is encrypted end to
-end is not read, and what is sent there is not encrypted.
+end is not read, and nothing is sent there, since it would go in the clear.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from nightshift.errors import MissingOnPlatform, RefusedByPlatform
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
 from nightshift.platforms.text import cut
@@ -73,9 +74,22 @@ class MatrixPlatform(Platform):
         }
         if out.reply_to:
             content["m.relates_to"] = {"m.in_reply_to": {"event_id": out.reply_to}}
+        if await self._is_encrypted(out.channel_id):
+            raise RefusedByPlatform(
+                f"{out.channel_id} is encrypted end to end, and what we send would not be; "
+                'set delivers = "bot" for its agent, so that the bot itself speaks there'
+            )
         path = ("rooms", out.channel_id, "send", "m.room.message", out.key)
         sent = await self._api.ask(_SENT, "PUT", *path, body=content)
         return Sent(sent.event_id, datetime.now(UTC))
+
+    async def _is_encrypted(self, room: str) -> bool:
+        """Whether it is now: any room may come to be so at any time."""
+        try:
+            await self._api.call("GET", "rooms", room, "state", "m.room.encryption")
+        except MissingOnPlatform:
+            return False
+        return True
 
     async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
         own = await self._own_id()

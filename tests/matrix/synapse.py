@@ -51,6 +51,11 @@ class User:
     def join(self, room: str) -> None:
         self.ask("POST", f"join/{quote(room)}")
 
+    def encrypt(self, room: str) -> None:
+        """Have the room encrypted end to end from now on."""
+        path = f"rooms/{quote(room)}/state/m.room.encryption"
+        self.ask("PUT", path, {"algorithm": "m.megolm.v1.aes-sha2"})
+
     def say(self, room: str, text: str, **more: Any) -> str:
         """Send a message; what it is called."""
         body = {"msgtype": "m.text", "body": text, **more}

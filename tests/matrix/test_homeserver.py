@@ -139,6 +139,15 @@ async def test_what_is_not_allowed_is_refused(matrix: MatrixPlatform, ann: User)
         await matrix.history(private, limit=10)
 
 
+async def test_nothing_is_said_in_the_clear_where_people_encrypt(
+    matrix: MatrixPlatform, ann: User, room: str
+) -> None:
+    ann.encrypt(room)
+    with pytest.raises(RefusedByPlatform, match="encrypted end to end"):
+        await matrix.send(Outgoing(room, "Hello", key="k"))
+    assert await matrix.history(room, limit=10) == []
+
+
 async def test_the_longest_text_arrives_cut(matrix: MatrixPlatform, room: str) -> None:
     await matrix.send(Outgoing(room, LONG, key="k"))
     [message] = await matrix.history(room, limit=10)

@@ -590,6 +590,16 @@ async def test_the_next_of_the_chain_stands_in_for_one_that_cannot(
     assert model.requests["pro-simulated", CHATS].outcomes == {"answered": 2}
 
 
+async def test_one_that_hangs_leaves_time_to_the_one_that_stands_in_for_it(
+    redis: Redis, keys: Keys, model: SimulatedModel
+) -> None:
+    model.set_faults(FaultRule(Fault("hang"), model="flash-simulated"))
+    async with asking(redis, keys, **chain(model, "main/pro-simulated", allow_dearer=True)) as client:
+        answer = await client.models.ask("flash", HELLO, PAYER, deadline=timedelta(seconds=2))
+
+    assert answer.model == "pro-simulated"
+
+
 async def test_nobody_stands_in_for_one_that_was_asked_nonsense_or_refuses(redis: Redis, keys: Keys) -> None:
     refused = web.json_response({"error": {"message": "nonsense"}}, status=400)
     async with (

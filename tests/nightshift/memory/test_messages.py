@@ -155,6 +155,13 @@ async def test_a_bot_of_ours_is_never_taken_for_a_person(messages: Messages, roo
     assert stranger.origin == Origin.HUMAN, "somebody else who has that id on another platform"
 
 
+async def test_one_tenant_cannot_silence_a_person_of_anothers(messages: Messages, room: Room) -> None:
+    await messages.learn_own_user(UserRef("discord", "ann"), agent="bot", tenant="b")
+    await messages.observe([room.said("1", user_id="ann")], tenant="a")
+    (message,) = await messages.last(ROOM, 9)
+    assert message.origin == Origin.HUMAN
+
+
 async def test_another_tenants_channel_is_neither_written_nor_named(messages: Messages, room: Room) -> None:
     await messages.observe([room.said("1")], tenant="a", agent="one")
     result = await messages.observe([room.said("2"), room.deleted("1")], tenant="b")
@@ -392,7 +399,7 @@ async def test_every_key_is_one_that_keys_builds(
         keys.message(ROOM, "1"),
         keys.messages(ROOM),
         keys.spoke_in(UserRef("discord", "ann")),
-        keys.own_users,
+        keys.own_users("default"),
         keys.unembedded,
         keys.forgotten,
     }

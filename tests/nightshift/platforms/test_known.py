@@ -102,7 +102,10 @@ async def test_a_token_is_replaced_while_everything_runs(
         file.write_text(token)
         await platform.send(Outgoing("!room", "Hello", key=token))
     await platform.close()
-    assert [each.headers["Authorization"] for each in other_side.asked] == ["Bearer old", "Bearer new"]
+    assert [each.headers["Authorization"] for each in other_side.asked if each.method == "PUT"] == [
+        "Bearer old",
+        "Bearer new",
+    ]
 
 
 @pytest.mark.parametrize("content", ["two\nlines", "tök", "a\x1bb"])

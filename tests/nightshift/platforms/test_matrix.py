@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.errors import PlatformDown
+from nightshift.errors import PlatformDown, RefusedByPlatform
 from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Outgoing, PastMessage
 from tests.nightshift.platforms import shapes
@@ -54,7 +54,7 @@ async def test_a_message_is_named_by_its_key_and_notifies_nobody(
     key = "heartbeat:matrix:%21room@2026-11-20T12:00:00Z/0"
     sent = await matrix.send(Outgoing(ROOM, "Hello @room", key=key, reply_to="$before"))
     assert sent.message_id == "$sent"
-    [asked] = other_side.asked
+    asked = other_side.asked[-1]
     transaction = "heartbeat:matrix:%2521room@2026-11-20T12:00:00Z%2F0"
     assert asked.path == f"{CLIENT}/rooms/!room:example.org/send/m.room.message/{transaction}"
     assert asked.headers["Authorization"] == "Bearer syt_token"
@@ -64,6 +64,20 @@ async def test_a_message_is_named_by_its_key_and_notifies_nobody(
         "m.mentions": {},
         "m.relates_to": {"m.in_reply_to": {"event_id": "$before"}},
     }
+
+
+async def test_nothing_is_sent_into_a_room_that_is_encrypted_or_may_be(
+    matrix: MatrixPlatform, other_side: OtherSide
+) -> None:
+    state = f"{CLIENT}/rooms/{ROOM}/state/m.room.encryption"
+    other_side.answer("PUT", "*", Reply(shapes.MATRIX_SENT))
+    other_side.answer("GET", state, Reply({"algorithm": "m.megolm.v1.aes-sha2"}))
+    with pytest.raises(RefusedByPlatform, match="encrypted end to end"):
+        await matrix.send(Outgoing(ROOM, "a secret", key="k"))
+    other_side.answer("GET", state, Reply({}, status=502))
+    with pytest.raises(PlatformDown):
+        await matrix.send(Outgoing(ROOM, "a secret", key="k"))
+    assert {asked.method for asked in other_side.asked} == {"GET"}
 
 
 async def test_the_longest_text_still_makes_an_event(matrix: MatrixPlatform, other_side: OtherSide) -> None:
