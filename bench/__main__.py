@@ -17,6 +17,7 @@ def main() -> None:
         "bench.listing",
         "bench.console",
         "bench.backfill",
+        "bench.night",
     ):
         print(f"\n== {name}", flush=True)
         sys.argv = [name]

@@ -2,8 +2,9 @@
 ``python -m bench.night [--minutes 8] [--cap 1]``: a night at 60 times its speed; do the books balance?
 
 The whole deployment as `nightshift up` starts it, a bot that tells what it sees and does its work,
-people who write in twenty channels in bursts, and a cap that may be reached before morning. In the end the
-simulated model's own count of calls, tokens and money is held against what was booked.
+people who write in twenty channels in bursts, a model that limits everybody now and then, and a cap that may
+be reached before morning. In the end the simulated model's own count of calls, tokens and money is held
+against what was booked; it fails if they differ, or if more was spent than the cap.
 """
 
 from __future__ import annotations
@@ -18,27 +19,36 @@ import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from bench.scene import CHECKOUT
 from nightshift.client import Nightshift
+from nightshift.community import ANSWERS
+from nightshift.llm.simulated import Fault, FaultRule, SimulatedModel, SimulatedModelOptions, simulated_model
 
 SPEED = 60
 CHANNELS = 20
 #: A night's messages of one channel.
 MESSAGES = 100
 READY_S = 60
+#: Three times a night the next twenty calls are refused.
+STORM = FaultRule(Fault.parse("429; retry-after=1"), times=20)
+STORMS = 3
 SETTINGS = """
 web_port = {port}
 flower_port = 0
 redis_port = 0
+
+[model]
+url = "{model}"
+name = "flash-simulated"
 
 [budget]
 day = {cap}
@@ -88,23 +98,16 @@ class Night:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "NIGHTSHIFT_HOME": str(self.home)}
 
-    def simulated(self) -> dict[str, Any]:
-        """What the simulated model counted itself."""
-        port = (self.home / "run" / "sim-llm.port").read_text().strip()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sim/ledger") as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
-
 
 @asynccontextmanager
-async def deployment(cap: str) -> AsyncIterator[Night]:
+async def deployment(model: SimulatedModel, cap: str) -> AsyncIterator[Night]:
     """`nightshift up` in a home of its own."""
     with socket.socket() as probe, tempfile.TemporaryDirectory(prefix="ns-night-") as folder:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
         night = Night(Path(folder), f"http://127.0.0.1:{port}")
-        (night.home / "nightshift.toml").write_text(SETTINGS.format(port=port, cap=cap))
+        (night.home / "nightshift.toml").write_text(SETTINGS.format(port=port, cap=cap, model=model.url))
         command = [sys.executable, "-m", "nightshift.cli", "up"]
         with (night.home / "up.log").open("wb") as log:
             up = subprocess.Popen(command, cwd=CHECKOUT, env=night.environment, stdout=log, stderr=log)
@@ -145,6 +148,12 @@ async def talk(night: Night, bot: Nightshift, seconds: float) -> None:
         night.told += 1
 
 
+async def storm(model: SimulatedModel, seconds: float) -> None:
+    for _ in range(STORMS):
+        await asyncio.sleep(seconds / (STORMS + 1))
+        model.set_faults(STORM)
+
+
 async def answer(night: Night, bot: Nightshift) -> None:
     async for work in bot.work():
         night.did[work.cause] += 1
@@ -158,34 +167,50 @@ async def say(night: Night, bot: Nightshift) -> None:
 
 
 async def live_through(minutes: float, cap: str) -> dict[str, Any]:
-    async with deployment(cap) as night:
-        token = json.loads(
-            await night.command("tokens", "create", "owl", "--role", "bot", "--agent", "owl", "--json")
-        )["token"]
-        async with Nightshift(night.url, token, platform="chat") as bot:
+    options = SimulatedModelOptions(values=ANSWERS)
+    async with simulated_model(options) as model, deployment(model, cap) as night:
+        made = await night.command("tokens", "create", "owl", "--role", "bot", "--agent", "owl", "--json")
+        async with Nightshift(night.url, json.loads(made)["token"], platform="chat") as bot:
             bot.connected(user_id="owl")
-            working = [asyncio.create_task(work(night, bot)) for work in (answer, say)]
+            meanwhile = [
+                asyncio.create_task(each)
+                for each in (answer(night, bot), say(night, bot), storm(model, minutes * 60))
+            ]
             await talk(night, bot, minutes * 60)
             await night.command("switches", "set", "chat_llm_enabled", "off")
             await settle(night)
-            for task in working:
+            for task in meanwhile:
                 task.cancel()
             with suppress(asyncio.CancelledError):
-                await asyncio.gather(*working)
-        simulated = night.simulated()["total"]
+                await asyncio.gather(*meanwhile)
+        counted = model.total
         [booked] = json.loads(await night.command("costs", "--by", "day", "--json"))["costs"]
         runs = json.loads(await night.command("runs", "--limit", "10000", "--json"))
         return {
             "messages told": night.told,
             "the bot did": dict(night.did),
-            "runs": Counter(run["state"] for run in runs),
-            "calls, the model's count": simulated["calls"],
-            "cost, the model's count": simulated["cost_micro_usd"],
+            "runs": Counter(f"{run['source'].split(':')[0]} {run['state']}" for run in runs),
+            "why not": Counter(run["reason"] for run in runs if run["state"] != "done").most_common(5),
+            "calls, the model's count": dict(counted.outcomes),
+            "cost, the model's count": counted.cost_micro_usd,
             "cost, as booked": booked["cost"],
             "cost, as the runs say": sum(run["cost"] for run in runs),
-            "tokens, the model's count": simulated["prompt_tokens"] + simulated["completion_tokens"],
+            "cost, the cap": int(Decimal(cap) * 1_000_000),
+            "tokens, the model's count": counted.prompt_tokens + counted.completion_tokens,
             "tokens, as booked": booked["tokens_in"] + booked["tokens_out"],
         }
+
+
+def unbalanced(found: dict[str, Any]) -> str:
+    """What does not agree, if anything."""
+    for what in ("cost", "tokens"):
+        counts = {name: count for name, count in found.items() if name.startswith(f"{what}, ")}
+        cap = counts.pop("cost, the cap", None)
+        if len(set(counts.values())) > 1:
+            return f"the books do not balance: {counts}"
+        if cap is not None and max(counts.values()) > cap:
+            return f"more was spent than the cap: {counts}"
+    return ""
 
 
 async def settle(night: Night) -> None:
@@ -200,7 +225,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--cap", default="1", help="US dollars for the night")
     given = parser.parse_args()
-    print(json.dumps(asyncio.run(live_through(given.minutes, given.cap)), indent=2, default=str))
+    found = asyncio.run(live_through(given.minutes, given.cap))
+    print(json.dumps(found, indent=2, default=str))
+    sys.exit(unbalanced(found) or 0)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,15 @@ from nightshift.agents.agent import Agent
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
 from nightshift.channels.ref import ChannelRef
-from nightshift.errors import Frozen, LostLease, NightshiftError, OutOfBudget, OverRunCap, TransientError
+from nightshift.errors import (
+    BadKeys,
+    Frozen,
+    LostLease,
+    NightshiftError,
+    OutOfBudget,
+    OverRunCap,
+    TransientError,
+)
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import BeatRow
@@ -46,6 +54,8 @@ CAUSE = "heartbeat"
 #: Of each message, of all of them, and of an answer's words, so many characters.
 LONGEST_TEXT, LONGEST_TALK, LONGEST_WORDS = 1_000, 12_000, 200
 LONGEST_SAY = 2_000
+#: What is no fault of the channel that was looked into.
+ELSEWHERE = (TransientError, BadKeys)
 ANSWER_TOKENS = 400
 ANSWER_WITHIN = timedelta(seconds=45)
 
@@ -152,13 +162,17 @@ class Thinking:
     async def _failed(
         self, run: Run, ref: ChannelRef, rules: HeartbeatRules, error: NightshiftError
     ) -> Outcome:
-        """Try again sooner or later than usual; after too many failures, not until a person says so."""
+        """
+        Try again sooner or later than usual; after too many failures, not until a person says so.
+
+        What troubles every channel alike and passes, or is mended elsewhere, pauses none of them.
+        """
         failures = run.payload["failures"] + 1
         pause = plan.backoff(rules, failures)
         if isinstance(error, TransientError) and error.retry_after:
             pause = max(pause, error.retry_after)
         words = f"{type(error).__name__}: {error}"[:500]
-        if failures >= rules.pause_after:
+        if failures >= rules.pause_after and not isinstance(error, ELSEWHERE):
             await self.channels.pause(ref, by=f"its heartbeat, which failed {times(failures)}: {words}"[:300])
             failures, pause = 0, rules.interval
         next_at = run.started_at + pause

@@ -164,8 +164,19 @@ async def test_a_second_attempt_neither_pays_nor_speaks_twice(looks: Looks) -> N
     assert (len(looks.model.requests), len(looks.handed)) == (1, 1)
 
 
-async def test_failures_back_off_further_and_further_and_then_pause_the_channel(looks: Looks) -> None:
-    looks.model.status = 500
+@pytest.mark.parametrize(
+    ("status", "paused"),
+    [
+        (400, True),  # it makes no sense of what is said here
+        (500, False),  # it is unwell, wherever it looks
+        (429, False),
+        (401, False),
+    ],
+)
+async def test_failures_back_off_further_and_further_and_pause_the_channel_whose_they_are(
+    looks: Looks, status: int, paused: bool
+) -> None:
+    looks.model.status = status
     pauses = []
     for _ in range(5):
         run = await looks.look()
@@ -180,8 +191,8 @@ async def test_failures_back_off_further_and_further_and_then_pause_the_channel(
     assert pauses == [30, 60, 300, 900, 3600]
     await looks.look()
     channel = await looks.scene.messages.channels.get(ROOM)
-    assert "failed 6 times" in channel.paused_by
-    assert (await looks.scene.row()).failures == 0
+    assert ("failed 6 times" in channel.paused_by) is paused
+    assert (await looks.scene.row()).failures == (0 if paused else 6)
 
 
 async def test_one_success_ends_the_row_of_failures(looks: Looks) -> None:
