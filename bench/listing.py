@@ -18,11 +18,12 @@ from bench.scene import scene
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.jobs.view import read_jobs
 from nightshift.keys import Keys
+from nightshift.pages import Place
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, run_id, to_ms
-from nightshift.runs.search import Place, Wanted, read_page
+from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
-from nightshift.schedules.listing import Due, read_schedules
+from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.schedule import Schedule, put_schedules
 from nightshift.time.cadence import Every
 
@@ -62,11 +63,11 @@ async def fill(ledger: Ledger, runs: int, others: int) -> None:
 async def pages(ledger: Ledger, runs: int, others: int) -> Figures:
     """Milliseconds and commands of a first page, and of one in the middle."""
     middle, half = to_ms(NOW) + runs // 2, others // 2
-    due = Due(to_ms(NOW) + half, f"due-{half}")
+    due = Place(to_ms(NOW) + half, f"due-{half}")
     parts: dict[str, Callable[[], Awaitable[object]]] = {
-        "runs": lambda: read_page(ledger, Wanted(), limit=PAGE),
-        "runs_middle": lambda: read_page(
-            ledger, Wanted(), limit=PAGE, after=Place(True, middle, f"run-{runs // 2}")
+        "runs": lambda: read_runs(ledger, Wanted(), limit=PAGE),
+        "runs_middle": lambda: read_runs(
+            ledger, Wanted(), limit=PAGE, after=RunPlace(True, Place(middle, f"run-{runs // 2}"))
         ),
         "jobs": lambda: read_jobs(ledger, limit=PAGE),
         "jobs_middle": lambda: read_jobs(ledger, after=f"job-{half:06}", limit=PAGE),

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from nightshift.freeze import Freezing
 from nightshift.keys import Keys
+from nightshift.pages import LOOK_THROUGH
 from nightshift.processes import Process, read_processes
 from nightshift.queues import QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import from_ms
-from nightshift.runs.search import LOOK_THROUGH
 from nightshift.runs.states import ENDED, OPEN
 from nightshift.store import AWAY, store_now, text_hash, text_list
 from nightshift.switches import Switches

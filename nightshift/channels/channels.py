@@ -6,54 +6,22 @@ A channel is there once something was said in it, or once its platform told of i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, time
-from typing import Self
 
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
 from nightshift.channels.channel import NEVER, Channel, SeenChannel
 from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadQuery, BadSetting, UnknownChannel
+from nightshift.errors import BadSetting, UnknownChannel
 from nightshift.events import publish_event
 from nightshift.keys import Keys
 from nightshift.memory.audience import chosen_audience
 from nightshift.memory.limits import fit_name
+from nightshift.pages import Page, Place, read_page, walk
 from nightshift.scripts import Scripts
-from nightshift.store import LARGEST_READ, take, text_hash, text_list, walk_index
-
-#: One page looks at no more channels than this, however few are wanted.
-LOOK_THROUGH = 10_000
-
-
-@dataclass(frozen=True)
-class Activity:
-    """Where a listing stands: the last channel that it has looked at."""
-
-    score: float
-    ref: str
-
-    def __str__(self) -> str:
-        return f"{self.score:.0f}:{self.ref}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        score, _, ref = text.partition(":")
-        if not re.fullmatch(r"[0-9]{1,16}", score) or not ref:
-            raise BadQuery(f"{text!r} is no place in a list of channels; take the `next` of the page before")
-        return cls(float(score), ref)
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some channels, and where the next page begins; nothing there if there is none."""
-
-    channels: Sequence[Channel]
-    next: Activity | None
+from nightshift.store import text_hash, text_list
 
 
 class Channels:
@@ -90,25 +58,19 @@ class Channels:
         )
         return await self.rows([ChannelRef.parse(ref) for ref in await text_list(newest)])
 
-    async def page(self, *, limit: int, after: Activity | None = None, tenant: str | None = None) -> Page:
-        """List channels, the most recently used first; a page of one tenant's may be short, with a next."""
-        found: list[Channel] = []
-        looked = 0
-        last = (after.score, after.ref) if after else None
-        async with aclosing(walk_index(self.redis, self.keys.channels, last, descending=True)) as entries:
-            while batch := await take(entries, min(LARGEST_READ, limit + 1, LOOK_THROUGH - looked)):
-                rows = await self.rows([ChannelRef.parse(ref) for _, ref in batch])
-                known = {str(channel.ref): channel for channel in rows}
-                for score, ref in batch:
-                    channel = known.get(ref)
-                    if channel and tenant in (None, channel.tenant):
-                        if len(found) == limit:
-                            return Page(found, after)
-                        found.append(channel)
-                    after = Activity(score, ref)
-                looked += len(batch)
-            more = await anext(entries, None)
-        return Page(found, after if more else None)
+    async def page(
+        self, *, limit: int, after: Place | None = None, tenant: str | None = None
+    ) -> Page[Channel, Place]:
+        """List channels, the most recently used first."""
+
+        async def read(refs: Sequence[str]) -> dict[str, Channel]:
+            return {str(each.ref): each for each in await self.rows([ChannelRef.parse(ref) for ref in refs])}
+
+        def wanted(channel: Channel) -> bool:
+            return tenant in (None, channel.tenant)
+
+        entries = walk(self.redis, [self.keys.channels], after, descending=True)
+        return await read_page(entries, read, wanted, limit=limit, after=after)
 
     # Changing
 

@@ -33,15 +33,13 @@ def list_channels(
         return
     page = ask(lambda here: channels_of(here).page(limit=limit))
     if json:
-        show_json([show_channel(channel) for channel in page.channels])
+        show_json([show_channel(channel) for channel in page.rows])
         return
-    if not page.channels:
+    if not page.rows:
         note("No channel is known yet; a bot tells of them by `observe`, a platform once it is connected.")
         return
     now = datetime.now(UTC)
-    show_table(
-        ("channel", "name", "server", "last message", "agent", ""), [_row(c, now) for c in page.channels]
-    )
+    show_table(("channel", "name", "server", "last message", "agent", ""), [_row(c, now) for c in page.rows])
     if page.next:
         note(f"There are more; --limit {limit * 5} shows them.")
 

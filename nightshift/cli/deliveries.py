@@ -45,15 +45,16 @@ def list_deliveries(
     if context.invoked_subcommand:
         return
     from nightshift.channels.ref import ChannelRef
-    from nightshift.deliveries.listing import LOOK_THROUGH, Wanted, read_page
+    from nightshift.deliveries.listing import Wanted, read_deliveries
+    from nightshift.pages import LOOK_THROUGH
 
     wanted = Wanted(state or tuple(DeliveryState), ChannelRef.parse(channel) if channel else None)
-    page = ask(lambda here: read_page(deliveries_of(here), wanted, limit=limit))
+    page = ask(lambda here: read_deliveries(deliveries_of(here), wanted, limit=limit))
     if json:
-        show_json([as_told(delivery) for delivery in page.deliveries])
+        show_json([as_told(delivery) for delivery in page.rows])
     else:
-        show_deliveries(page.deliveries)
-    if page.next and len(page.deliveries) < limit:
+        show_deliveries(page.rows)
+    if page.next and len(page.rows) < limit:
         note(f"Stopped after {LOOK_THROUGH} deliveries; there may be more.")
 
 

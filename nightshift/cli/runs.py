@@ -58,15 +58,16 @@ def list_runs(
     """
     if context.invoked_subcommand:
         return
-    from nightshift.runs.search import LOOK_THROUGH, Wanted, read_page
+    from nightshift.pages import LOOK_THROUGH
+    from nightshift.runs.search import Wanted, read_runs
 
     wanted = Wanted(state or tuple(State), sources_like(source) if source else None, since)
     if follow:
         ask(lambda here: _follow(here, wanted, limit, json))
         return
-    page = ask(lambda here: read_page(here.ledger, wanted, limit=limit or LIMIT))
-    show_runs(page.runs, json)
-    if page.next and len(page.runs) < (limit or LIMIT):
+    page = ask(lambda here: read_runs(here.ledger, wanted, limit=limit or LIMIT))
+    show_runs(page.rows, json)
+    if page.next and len(page.rows) < (limit or LIMIT):
         note(f"Stopped after {LOOK_THROUGH} runs; there may be more. Narrow it with --since.")
 
 

@@ -49,7 +49,7 @@ async def test_a_channel_appears_as_it_is_used_and_says_why_it_did_not_beat(cons
     await page.goto(f"{console.url}/channels/nowhere:else")
     await expect(page.get_by_role("heading", name="No such channel.")).to_be_visible()
     await page.goto(f"{console.url}/channels?after=nope")
-    await expect(page.get_by_role("alert")).to_contain_text("no place in a list of channels")
+    await expect(page.get_by_role("alert")).to_contain_text("no place in this list")
 
 
 async def test_a_channel_is_paused_and_set_by_button(console: Console) -> None:

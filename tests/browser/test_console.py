@@ -151,7 +151,7 @@ async def test_runs_are_turned_page_by_page_and_filtered(console: Console) -> No
     await page.goto(console.url + "/runs?state=nope")
     await expect(page.get_by_role("alert")).to_contain_text("'nope' is no state of a run")
     await page.goto(console.url + "/runs?after=nope")
-    await expect(page.get_by_role("alert")).to_contain_text("no place in a list of runs")
+    await expect(page.get_by_role("alert")).to_contain_text("no place in this list")
     await page.goto(console.url + "/runs/no:such:run")
     await expect(page.get_by_role("heading", name="No such run.")).to_be_visible()
 

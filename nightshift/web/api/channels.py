@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift import agents, bootstrap
 from nightshift.channels.channel import Channel
-from nightshift.channels.channels import Activity, Channels
+from nightshift.channels.channels import Channels
 from nightshift.channels.ref import ChannelRef
 from nightshift.channels.view import ChannelView, view_channel
 from nightshift.errors import UnknownChannel
 from nightshift.memory.audience import audience_of
+from nightshift.pages import Place
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Operator, Reader
 from nightshift.web.problems import may_answer
@@ -109,9 +110,9 @@ async def list_channels(
     after: Annotated[str | None, Query(max_length=4_000, description="the `next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ChannelPage:
-    place = Activity.parse(after) if after is not None else None
+    place = Place.parse(after) if after is not None else None
     page = await channels_of(Web.of(request)).page(limit=limit, after=place, tenant=token.tenant)
-    rows = [ChannelRow.of(channel) for channel in page.channels]
+    rows = [ChannelRow.of(channel) for channel in page.rows]
     return ChannelPage(channels=rows, next=str(page.next) if page.next else None)
 
 

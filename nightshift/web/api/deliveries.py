@@ -14,8 +14,9 @@ from nightshift.deliveries.bot import BATCH, BotPost
 from nightshift.deliveries.by_hand import Verdict, resolve
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.echo import recording_in
-from nightshift.deliveries.listing import Place, Wanted, read_page
+from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.errors import UnknownDelivery
+from nightshift.pages import Place
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, AgentsBot, Operator, Reader
 from nightshift.web.problems import may_answer
@@ -133,8 +134,8 @@ async def list_deliveries(
         tenant=token.tenant,
     )
     place = Place.parse(after) if after is not None else None
-    page = await read_page(Web.of(request).deliveries, wanted, limit=limit, after=place)
-    rows = [DeliveryView.of(delivery) for delivery in page.deliveries]
+    page = await read_deliveries(Web.of(request).deliveries, wanted, limit=limit, after=place)
+    rows = [DeliveryView.of(delivery) for delivery in page.rows]
     return DeliveryPage(deliveries=rows, next=str(page.next) if page.next else None)
 
 

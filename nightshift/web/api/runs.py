@@ -10,7 +10,7 @@ from nightshift.errors import UnknownRun
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
-from nightshift.runs.search import Place, Wanted, read_page
+from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
 from nightshift.web.api.views import Done, Instant, Reason, RunPage, RunStory, RunView
 from nightshift.web.guard import REFUSALS, Operator, Reader
@@ -42,9 +42,9 @@ async def list_runs(
         since=since,
         tenant=token.tenant,
     )
-    place = Place.parse(after) if after is not None else None
-    page = await read_page(Web.of(request).ledger, wanted, limit=limit, after=place)
-    runs = [RunView.model_validate(row) for row in page.runs]
+    place = RunPlace.parse(after) if after is not None else None
+    page = await read_runs(Web.of(request).ledger, wanted, limit=limit, after=place)
+    runs = [RunView.model_validate(row) for row in page.rows]
     return RunPage(runs=runs, next=str(page.next) if page.next else None)
 
 

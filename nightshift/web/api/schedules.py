@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from nightshift.schedules.listing import Due, read_schedules
+from nightshift.pages import Place
+from nightshift.schedules.listing import read_schedules
 from nightshift.web.api.views import SchedulePage, ScheduleRow
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.state import Web
@@ -22,7 +23,7 @@ async def list_schedules(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> SchedulePage:
     page = await read_schedules(
-        Web.of(request).ledger, limit=limit, after=Due.parse(after) if after else None, tenant=token.tenant
+        Web.of(request).ledger, limit=limit, after=Place.parse(after) if after else None, tenant=token.tenant
     )
-    rows = [ScheduleRow.model_validate(view) for view in page.schedules]
+    rows = [ScheduleRow.model_validate(view) for view in page.rows]
     return SchedulePage(schedules=rows, next=str(page.next) if page.next else None)

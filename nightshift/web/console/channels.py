@@ -8,13 +8,13 @@ from fastapi import Request
 from nicegui import ui
 
 from nightshift.channels.channel import NEVER, Channel
-from nightshift.channels.channels import Activity
 from nightshift.channels.ref import ChannelRef
 from nightshift.channels.view import ChannelView, view_channel
-from nightshift.deliveries.listing import Wanted, read_page
+from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.errors import BadQuery, UnknownChannel
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.audience import EVERYONE, audience_of, server_audience
+from nightshift.pages import Place
 from nightshift.phrases import clock, span
 from nightshift.web.api.channels import channels_of, visible
 from nightshift.web.console.frame import Page
@@ -38,7 +38,7 @@ async def channels(request: Request, after: str = "") -> None:
 async def draw_channels(web: Web, token: Token, after: str) -> str:
     shown = partial(page, "channels.html", after=after)
     try:
-        place = Activity.parse(after) if after else None
+        place = Place.parse(after) if after else None
         found = await channels_of(web).page(limit=ON_A_PAGE, after=place, tenant=token.tenant)
     except BadQuery as error:
         return shown(page=None, problem=str(error))
@@ -83,7 +83,7 @@ async def draw_channel(web: Web, token: Token, ref: str) -> str:
     except (UnknownChannel, BadQuery):
         return page("channel.html", view=None, id=ref)
     view = await view_channel(web.ledger, known.ref)
-    deliveries = await read_page(
+    deliveries = await read_deliveries(
         web.deliveries, Wanted(channel=known.ref, tenant=token.tenant), limit=DELIVERIES
     )
     return page(
@@ -92,7 +92,7 @@ async def draw_channel(web: Web, token: Token, ref: str) -> str:
         id=ref,
         facts=_facts(view),
         source=source_of(known.ref),
-        deliveries=deliveries.deliveries,
+        deliveries=deliveries.rows,
         audiences=AUDIENCES,
         quiet=QUIET,
         may_operate=token.may(Scope.OPERATE),

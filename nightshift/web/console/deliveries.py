@@ -11,8 +11,9 @@ from nicegui import ui
 from nightshift.channels.ref import ChannelRef
 from nightshift.deliveries.by_hand import Verdict, resolve, verdicts
 from nightshift.deliveries.delivery import DeliveryState
-from nightshift.deliveries.listing import Place, Wanted, read_page
+from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.errors import BadQuery
+from nightshift.pages import Place
 from nightshift.web.api.deliveries import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
@@ -54,7 +55,7 @@ async def draw(web: Web, token: Token, state: str, channel: str, after: str) -> 
     try:
         wanted = _wanted(state, channel, token)
         place = Place.parse(after) if after else None
-        found = await read_page(web.deliveries, wanted, limit=ON_A_PAGE, after=place)
+        found = await read_deliveries(web.deliveries, wanted, limit=ON_A_PAGE, after=place)
     except BadQuery as error:
         return shown(page=None, problem=str(error))
     return shown(page=found, problem="", verdicts=verdicts, may_operate=token.may(Scope.OPERATE))

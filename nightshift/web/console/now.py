@@ -10,7 +10,7 @@ from nicegui import ui
 
 from nightshift.overview import read_overview
 from nightshift.processes import Process, describe
-from nightshift.runs.search import Wanted, read_page
+from nightshift.runs.search import Wanted, read_runs
 from nightshift.runs.states import ENDED, OPEN, State
 from nightshift.upcoming import read_upcoming
 from nightshift.web.console.frame import Page
@@ -38,13 +38,13 @@ async def draw(web: Web, reach: str) -> str:
     ledger = web.ledger
     overview = await read_overview(ledger, web.switches)
     since = overview.at - REACH[reach][0]
-    open_runs = (await read_page(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).runs
-    ended = (await read_page(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).runs
+    open_runs = (await read_runs(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).rows
+    ended = (await read_runs(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).rows
     coming = await read_upcoming(ledger, after=overview.at, limit=MOST_COMING)
     upcoming = [each for each in coming if each.source != PULSE]
     over = {row.id for row in ended}
     open_runs = [row for row in open_runs if row.id not in over]
-    latest = ended or (await read_page(ledger, Wanted(states=ENDED), limit=7)).runs
+    latest = ended or (await read_runs(ledger, Wanted(states=ENDED), limit=7)).rows
     return page(
         "now.html",
         overview=overview,

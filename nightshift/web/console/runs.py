@@ -16,7 +16,7 @@ from nightshift.jobs.row import source_of
 from nightshift.phrases import clock, money, span
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
-from nightshift.runs.search import Place, Wanted, last_change, read_page
+from nightshift.runs.search import RunPlace, Wanted, last_change, read_runs
 from nightshift.runs.states import State
 from nightshift.store import store_now
 from nightshift.web.api.runs import visible
@@ -54,8 +54,8 @@ async def draw_runs(web: Web, token: Token, chosen: dict[str, str], after: str) 
     shown = partial(page, "runs.html", query=urlencode(chosen), after=after, changed=last_change)
     try:
         wanted = _wanted(chosen, token, await store_now(web.ledger.redis))
-        found = await read_page(
-            web.ledger, wanted, limit=ON_A_PAGE, after=Place.parse(after) if after else None
+        found = await read_runs(
+            web.ledger, wanted, limit=ON_A_PAGE, after=RunPlace.parse(after) if after else None
         )
     except BadQuery as error:
         return shown(page=None, problem=str(error))

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from nightshift import pages
 from nightshift.phrases import stamp
-from nightshift.runs import search
 from nightshift.runs.states import done, failed, handed_back, skipped
 from nightshift.store import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
@@ -62,10 +62,10 @@ async def test_runs_are_found_by_state_source_and_time(
 async def test_a_search_that_stops_says_so(cli: Cli, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     for source in ("a", "b", "c"):  # in this order even if they end in the same millisecond
         await stage.run(source, outcome=done())
-    monkeypatch.setattr(search, "FIRST_READ", 1)
-    monkeypatch.setattr(search, "LOOK_THROUGH", 2)
+    monkeypatch.setattr(pages, "FIRST_READ", 1)
+    monkeypatch.setattr(pages, "LOOK_THROUGH", 2)
     stopped = await cli("runs", "--json", "--source", "a")
-    monkeypatch.setattr(search, "LOOK_THROUGH", 3)
+    monkeypatch.setattr(pages, "LOOK_THROUGH", 3)
     found = await cli("runs", "--json", "--source", "a")
 
     assert (answer(stopped), "Stopped after" in stopped.stderr) == ([], True)

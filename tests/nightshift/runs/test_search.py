@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from nightshift import pages as pages_module
 from nightshift.errors import BadQuery
-from nightshift.runs import search
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
-from nightshift.runs.search import Place, Wanted, read_page
+from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import ENDED, Outcome, State, done, failed, skipped
 from tests.nightshift.runs.model import request
 
@@ -37,18 +37,18 @@ async def end(ledger: Ledger, source: str, now: datetime, how: Outcome) -> None:
 async def pages(ledger: Ledger, wanted: Wanted, limit: int) -> list[list[str]]:
     found, after = [], None
     while True:
-        page = await read_page(ledger, wanted, limit=limit, after=after)
-        found.append([row.source for row in page.runs])
+        page = await read_runs(ledger, wanted, limit=limit, after=after)
+        found.append([row.source for row in page.rows])
         if page.next is None:
             return found
-        after = Place.parse(str(page.next))  # as whoever turns the page hands it back
+        after = RunPlace.parse(str(page.next))  # as whoever turns the page hands it back
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 100])
 async def test_pages_put_together_are_every_run_once_in_order(
     ledger: Ledger, now: datetime, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "FIRST_READ", 2)
+    monkeypatch.setattr(pages_module, "FIRST_READ", 2)
     await fill(ledger, now, ended=20, waiting=9)
 
     found = await pages(ledger, Wanted(), limit)
@@ -66,15 +66,15 @@ async def test_pages_put_together_are_every_run_once_in_order(
 @pytest.mark.parametrize("state", ENDED)
 async def test_a_page_of_one_state_holds_no_other(ledger: Ledger, now: datetime, state: State) -> None:
     await fill(ledger, now, ended=9, waiting=2)
-    page = await read_page(ledger, Wanted(states=(state,)), limit=100)
-    assert [row.state for row in page.runs] == [state] * 3
+    page = await read_runs(ledger, Wanted(states=(state,)), limit=100)
+    assert [row.state for row in page.rows] == [state] * 3
     assert page.next is None
 
 
 async def test_what_is_rare_is_found_over_several_pages_that_may_be_empty(
     ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "LOOK_THROUGH", 5)
+    monkeypatch.setattr(pages_module, "LOOK_THROUGH", 5)
     await fill(ledger, now, ended=12, waiting=0)
     found = await pages(ledger, Wanted(sources=("ended-000",)), 10)
     assert found == [[], [], ["ended-000"]]
@@ -88,26 +88,26 @@ async def test_a_run_of_another_tenant_is_on_no_page(ledger: Ledger, now: dateti
 
 async def test_a_run_that_is_dropped_between_two_pages_costs_no_other(ledger: Ledger, now: datetime) -> None:
     await fill(ledger, now, ended=9, waiting=0)
-    first = await read_page(ledger, Wanted(), limit=4)
+    first = await read_runs(ledger, Wanted(), limit=4)
     assert first.next is not None
-    await ledger.redis.delete(ledger.keys.run(first.next.run))
+    await ledger.redis.delete(ledger.keys.run(first.next.id))
     for state in ENDED:
-        await ledger.redis.zrem(ledger.keys.ended(state), first.next.run)
-    rest = await read_page(ledger, Wanted(), limit=10, after=first.next)
-    assert len(rest.runs) == 5
+        await ledger.redis.zrem(ledger.keys.ended(state), first.next.id)
+    rest = await read_runs(ledger, Wanted(), limit=10, after=first.next)
+    assert len(rest.rows) == 5
 
 
 @pytest.mark.parametrize(
     "text", ["", "open", "ended:x:y", "ended:1:", "elsewhere:1:run", "ended:1e9:run", "ended:٣:run"]
 )
 def test_a_place_that_means_nothing_is_refused(text: str) -> None:
-    with pytest.raises(BadQuery, match="no place in a list of runs"):
-        Place.parse(text)
+    with pytest.raises(BadQuery, match="no place in this list"):
+        RunPlace.parse(text)
 
 
 async def test_a_run_that_ends_while_it_is_read_is_listed_once(ledger: Ledger, now: datetime) -> None:
     await end(ledger, "just", now, done())
-    [row] = (await read_page(ledger, Wanted(), limit=10)).runs
+    [row] = (await read_runs(ledger, Wanted(), limit=10)).rows
     await ledger.redis.zadd(ledger.keys.open, {row.id: 1})  # as one sees it who read this index just before
     for limit in (1, 10):
         assert await pages(ledger, Wanted(), limit) == [["just"]]

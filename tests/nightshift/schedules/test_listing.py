@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from nightshift import pages as pages_module
 from nightshift import store
-from nightshift.errors import BadQuery
+from nightshift.pages import Place
 from nightshift.runs.ledger import Ledger
-from nightshift.schedules import listing
-from nightshift.schedules.listing import Due, read_schedules
+from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.schedule import Schedule, put_schedules, remove_schedule
 from nightshift.time.cadence import every
 
@@ -39,10 +39,10 @@ async def pages(ledger: Ledger, limit: int, tenant: str | None = None) -> list[l
     found, after = [], None
     while True:
         page = await read_schedules(ledger, limit=limit, after=after, tenant=tenant)
-        found.append([each.id for each in page.schedules])
+        found.append([each.id for each in page.rows])
         if page.next is None:
             return found
-        after = Due.parse(str(page.next))  # as whoever turns the page hands it back
+        after = Place.parse(str(page.next))  # as whoever turns the page hands it back
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 20, 100])
@@ -59,7 +59,7 @@ async def test_pages_put_together_are_every_schedule_once_soonest_first(
 
 async def test_a_schedule_is_shown_with_its_cadence_and_when_it_is_due(ledger: Ledger, now: datetime) -> None:
     await put(ledger, now, 1)
-    ((view,), after) = (page := await read_schedules(ledger, limit=5)).schedules, page.next
+    ((view,), after) = (page := await read_schedules(ledger, limit=5)).rows, page.next
     assert (view.id, view.next, view.tenant, view.agent) == ("default-000", now, "default", "owl")
     assert (view.cadence, view.task, view.queue, after) == ("every hour", "tasks.work", "io", None)
 
@@ -74,7 +74,7 @@ async def test_schedules_of_other_tenants_are_on_no_page(ledger: Ledger, now: da
 async def test_what_is_rare_is_found_over_several_pages_that_may_be_empty(
     ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "LOOK_THROUGH", 5)
+    monkeypatch.setattr(pages_module, "LOOK_THROUGH", 5)
     await put(ledger, now, 12)
     await put(ledger, now + HOUR / 2, 1, "rare")
     found = await pages(ledger, 5, "rare")
@@ -99,7 +99,7 @@ async def test_a_schedule_that_goes_while_a_page_is_read_costs_no_other(
         return answer
 
     monkeypatch.setattr(ledger.redis, "zrange", then_one_goes)
-    found = [each.id for each in (await read_schedules(ledger, limit=20)).schedules]
+    found = [each.id for each in (await read_schedules(ledger, limit=20)).rows]
     assert len(reads) > 1
     assert found[-16:] == [f"default-{n:03}" for n in range(4, 20)]
 
@@ -110,10 +110,4 @@ async def test_a_schedule_that_goes_between_two_pages_costs_no_other(ledger: Led
     assert first.next
     await remove_schedule(ledger, first.next.id)
     rest = await read_schedules(ledger, limit=10, after=first.next)
-    assert [each.id for each in rest.schedules] == [f"default-{n:03}" for n in range(4, 9)]
-
-
-@pytest.mark.parametrize("text", ["", "x", "1", "1:", "-1:a", "1e9:a", "1.5:a", "٣:a", "12345678901234567:a"])
-def test_a_place_that_means_nothing_is_refused(text: str) -> None:
-    with pytest.raises(BadQuery, match="no place in a list of schedules"):
-        Due.parse(text)
+    assert [each.id for each in rest.rows] == [f"default-{n:03}" for n in range(4, 9)]
