@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -15,6 +12,7 @@ from pathlib import Path
 import psutil
 from redis.asyncio import Redis
 
+from bench.rounds import Figures, options, report
 from bench.scene import Scene, scene, start_pulse, until_worker_answers
 from nightshift.embedded import EmbeddedServer, binaries
 from nightshift.graph.graph import Graph
@@ -28,8 +26,6 @@ from nightshift.runs.states import State
 LOOK = "job:startup_channel_backfill"
 TALK = "the harbour opens at dawn and the museum closes when the last visitor has left for the night"
 WITHIN = 120
-
-Figures = dict[str, float]
 
 
 async def measure(channels: int, messages: int) -> Figures:
@@ -97,21 +93,11 @@ async def until(true: Callable[[], Awaitable[bool]]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.backfill")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = options("bench.backfill")
     parser.add_argument("--channels", type=int, default=10)
     parser.add_argument("--messages", type=int, default=100)
-    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
     given = parser.parse_args()
-    found = []
-    for _ in range(given.rounds):
-        found.append(asyncio.run(measure(given.channels, given.messages)))
-        print({key: round(value, 2) for key, value in found[-1].items()}, flush=True)
-    print("\nmedians")
-    for key in found[0]:
-        print(f"  {key}: {statistics.median(one[key] for one in found):.2f}")
-    if given.json:
-        print(json.dumps(found))
+    report(given, {"backfill": lambda: measure(given.channels, given.messages)})
 
 
 if __name__ == "__main__":

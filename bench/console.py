@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import time
@@ -11,7 +10,8 @@ from datetime import UTC, datetime
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
-from bench.events import SECRET, Figures, web
+from bench.events import SECRET, web
+from bench.rounds import Figures, options, report
 from bench.scene import Scene, quantile, scene
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
@@ -102,14 +102,7 @@ async def _latencies(page: Page, settled: dict[str, float]) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.console")
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    found = []
-    for _ in range(given.rounds):
-        found.append(asyncio.run(look_at_many_pages()))
-        print({key: round(value, 1) for key, value in found[-1].items()}, flush=True)
-    print("\nmedians", {key: round(statistics.median(one[key] for one in found), 1) for key in found[0]})
+    report(options("bench.console").parse_args(), {"console": look_at_many_pages})
 
 
 if __name__ == "__main__":

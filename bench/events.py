@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -17,14 +15,13 @@ from dataclasses import dataclass, field
 import httpx2
 import psutil
 
+from bench.rounds import Figures, options, report
 from bench.scene import CHECKOUT, Scene, quantile, scene
 from nightshift.events import publish_event
 from nightshift.keys import Keys
 
 RATE, LISTENERS, BATCH = 1_000, 50, 20
 SECRET = "of-this-benchmark-and-of-nothing-else"  # noqa: S105  lets nobody in anywhere else
-
-Figures = dict[str, float]
 
 
 @dataclass
@@ -127,18 +124,10 @@ async def web(here: Scene) -> AsyncIterator[tuple[psutil.Process, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.events")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = options("bench.events")
     parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
     given = parser.parse_args()
-    found = []
-    for _ in range(given.rounds):
-        found.append(asyncio.run(listen_to_many(given.seconds)))
-        print({key: round(value, 1) for key, value in found[-1].items()}, flush=True)
-    print("\nmedians", {key: round(statistics.median(one[key] for one in found), 1) for key in found[0]})
-    if given.json:
-        print(json.dumps(found))
+    report(given, {"events": lambda: listen_to_many(given.seconds)})
 
 
 if __name__ == "__main__":

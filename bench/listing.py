@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from bench.rounds import Figures, options, report
 from bench.scene import scene
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.jobs.view import read_jobs
@@ -33,8 +31,6 @@ DAY = timedelta(days=1)
 JOB = JobStatus("job", True, "", "bench.nothing", "io", "every day", 60.0, True)
 #: Of these, none may be among the commands of a page: they look at everything that is stored.
 LOOKS_AT_EVERYTHING = {"cmdstat_keys", "cmdstat_scan", "cmdstat_hscan", "cmdstat_zscan"}
-
-Figures = dict[str, float]
 
 
 async def fill(ledger: Ledger, runs: int, others: int) -> None:
@@ -111,20 +107,10 @@ async def compare(many: int) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.listing")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = options("bench.listing")
     parser.add_argument("--many", type=int, default=100_000)
-    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
     given = parser.parse_args()
-    found = []
-    for _ in range(given.rounds):
-        found.append(asyncio.run(compare(given.many)))
-        print({key: round(value, 2) for key, value in found[-1].items()}, flush=True)
-    print("\nmedians")
-    for key in found[0]:
-        print(f"  {key}: {statistics.median(one[key] for one in found):.2f}")
-    if given.json:
-        print(json.dumps(found))
+    report(given, {"listing": lambda: compare(given.many)})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +16,7 @@ from typing import Any
 import psutil
 
 from bench.heartbeats.noted import NOTED
+from bench.rounds import Figures, options, report
 from bench.scene import Scene, quantile, scene, start_pulse, until_worker_answers
 from nightshift.agents.liveness import AgentLiveness
 from nightshift.channels.ref import ChannelRef
@@ -52,8 +50,6 @@ SETTINGS = {
     "NIGHTSHIFT_AGENTS__DEFAULT__QUIET_FROM": "00:00",
     "NIGHTSHIFT_AGENTS__DEFAULT__QUIET_UNTIL": "00:00",
 }
-
-Figures = dict[str, float]
 
 
 async def ours() -> Figures:
@@ -235,30 +231,10 @@ PARTS: dict[str, Callable[[], Awaitable[Figures]]] = {
 }
 
 
-async def run(rounds: int, only: str) -> dict[str, list[Figures]]:
-    found: dict[str, list[Figures]] = {name: [] for name in PARTS if only in name}
-    for _ in range(rounds):
-        for name in found:
-            figures = await PARTS[name]()
-            found[name].append(figures)
-            print(name, {key: round(value, 2) for key, value in figures.items()}, flush=True)
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.heartbeats")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="parts whose name contains this")
-    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
-    given = parser.parse_args()
+    given = options("bench.heartbeats").parse_args()
     os.environ.update(SETTINGS)
-    found = asyncio.run(run(given.rounds, given.only))
-    print("\nmedians")
-    for name, rounds in found.items():
-        medians = {key: round(statistics.median(one[key] for one in rounds), 2) for key in rounds[0]}
-        print(f"  {name}: {medians}")
-    if given.json:
-        print(json.dumps(found))
+    report(given, PARTS)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -13,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 from redis.asyncio import Redis
 
+from bench.rounds import Figures, options, report
 from bench.scene import BROKER, Scene, quantile, scene, start_pulse, until_worker_answers
 from nightshift.runs.row import RunId, run_id
 from nightshift.runs.states import State
@@ -27,8 +27,6 @@ SETTLED = 5
 DAY = timedelta(days=1)
 #: From scheduling to the first slot; the pulse must have begun by then.
 LEAD = timedelta(seconds=8)
-
-Figures = dict[str, float]
 
 
 async def hints_at(rate: int, seconds: int = 10) -> Figures:
@@ -140,29 +138,8 @@ PARTS: dict[str, Callable[[], Awaitable[Figures]]] = {
 }
 
 
-async def run(rounds: int, only: str) -> dict[str, list[Figures]]:
-    found: dict[str, list[Figures]] = {name: [] for name in PARTS if only in name}
-    for _ in range(rounds):
-        for name in found:
-            figures = await PARTS[name]()
-            found[name].append(figures)
-            print(name, {key: round(value, 2) for key, value in figures.items()}, flush=True)
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.pulse")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="parts whose name contains this")
-    parser.add_argument("--json", action="store_true", help="also print all figures as JSON")
-    given = parser.parse_args()
-    found = asyncio.run(run(given.rounds, given.only))
-    print("\nmedians")
-    for name, rounds in found.items():
-        medians = {key: round(statistics.median(one[key] for one in rounds), 2) for key in rounds[0]}
-        print(f"  {name}: {medians}")
-    if given.json:
-        print(json.dumps(found))
+    report(options("bench.pulse").parse_args(), PARTS)
 
 
 if __name__ == "__main__":
