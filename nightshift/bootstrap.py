@@ -213,11 +213,16 @@ def forgetting() -> Forgetting:
         RunForgetter(ledger()),
         DeliveryForgetter(deliveries()),
         BeatForgetter(beats()),
-        VectorForgetter(client(url) if (url := graph_url()) else None, keys()),
+        recalled(),
         SummaryForgetter(summaries()),
         EventForgetter(ledger()),
     )
     return Forgetting(state(), keys(), messages(), others)
+
+
+def recalled() -> VectorForgetter:
+    """What can be recalled, to be forgotten."""
+    return VectorForgetter(client(url) if (url := graph_url()) else None, keys())
 
 
 def message_graph(tenant: str) -> MessageGraph:

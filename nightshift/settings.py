@@ -278,8 +278,9 @@ class Settings(BaseSettings):
     )
     retention_done_days: int = Field(14, ge=1)
     retention_failed_days: int = Field(90, ge=1)
-    messages_days: int = Field(90, ge=1, description="how long what was said is remembered")
+    messages_days: int = Field(90, ge=1, description="how long what was said is kept in its channel")
     messages_per_channel: int = Field(2000, ge=1, description="how much of it, of one channel")
+    recall_days: int = Field(365, ge=1, description="how long it can be recalled")
     log_format: Literal["auto", "json", "console"] = "auto"
 
     web_host: str = Field("127.0.0.1", description="where the web listens; beyond loopback only if said here")

@@ -186,6 +186,10 @@ class MessageGraph:
         await self._graph.forget_queries()
         return removed
 
+    async def remove_before(self, at: datetime) -> int:
+        """Remove all that was said before this instant."""
+        return await self._remove("m.at < $at", at=to_ms(at))
+
     async def count_of(self, subject: Subject, name: str) -> int:
         if not await self._graph.exists():
             return 0

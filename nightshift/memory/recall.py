@@ -7,7 +7,7 @@ of message and channel now: the graph is a moment behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -151,16 +151,23 @@ class VectorForgetter:
         self._prefix = keys.message_graph("")
 
     async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        if self._graphs is None:
-            return 0
         subject: Subject = "ref" if isinstance(what.subject, ChannelRef) else "user"
         gone = 0
+        async for graph in self._each():
+            act = graph.count_of if dry_run else graph.remove_of
+            gone += await act(subject, str(what.subject))
+        return gone
+
+    async def forget_before(self, at: datetime) -> int:
+        """Forget what was said before this instant; returns how many messages."""
+        return sum([await graph.remove_before(at) async for graph in self._each()])
+
+    async def _each(self) -> AsyncIterator[MessageGraph]:
+        if self._graphs is None:
+            return
         for name in await command(self._graphs, "GRAPH.LIST"):
             if name.startswith(self._prefix):
-                graph = MessageGraph(Graph(self._graphs, name))
-                act = graph.count_of if dry_run else graph.remove_of
-                gone += await act(subject, str(what.subject))
-        return gone
+                yield MessageGraph(Graph(self._graphs, name))
 
 
 def _fused(*rankings: Sequence[Found]) -> list[tuple[float, Found]]:

@@ -216,6 +216,16 @@ async def test_forgetting_a_channel_or_a_user_reaches_the_graphs(
     assert await VectorForgetter(None, memory.keys).forget(what) == 0
 
 
+async def test_what_is_older_than_it_is_kept_is_recalled_no_more(memory: Memory, room: Room) -> None:
+    await memory.messages.observe([room.said("1", "old tea")])
+    between = room.later(minutes=30)
+    await memory.messages.observe([room.said("2", "tea", at=room.later(minutes=30))])
+    await memory.embed()
+    assert await VectorForgetter(memory.graphs, memory.keys).forget_before(between) == 1
+    assert await memory.recall("tea") == ["tea"]
+    assert await VectorForgetter(None, memory.keys).forget_before(between) == 0
+
+
 async def test_a_channel_is_told_only_what_it_may_see(memory: Memory, room: Room) -> None:
     for ref in (ROOM, OTHER):
         await memory.messages.channels.record_metadata(ref, server_id="s")
