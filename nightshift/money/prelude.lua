@@ -41,8 +41,9 @@ end
 local function free(id, becomes, keep)
   local row = redis.call('HMGET', hold_key(id), 'amount', 'fields')
   if row[2] then
+    local change = int(0 - row[1])  -- not a minus before it: of what is free there is no -0
     for _, field in ipairs(cjson.decode(row[2])) do
-      if redis.call('HINCRBY', RESERVED, field, '-' .. row[1]) <= 0 then redis.call('HDEL', RESERVED, field) end
+      if redis.call('HINCRBY', RESERVED, field, change) <= 0 then redis.call('HDEL', RESERVED, field) end
     end
     redis.call('HSET', hold_key(id), 'state', becomes)
     redis.call('EXPIRE', hold_key(id), keep)

@@ -237,6 +237,23 @@ async def test_a_settle_after_the_lapse_counts_once_and_takes_nobody_elses_room(
         await reserve(purse, ceiling=1)
 
 
+@pytest.mark.parametrize("end", ["settled", "released", "lapsed"])
+async def test_a_call_to_a_model_that_is_free_is_counted_and_costs_nothing(
+    new_purse: NewPurse, redis: Redis, keys: Keys, clock: Clock, end: str
+) -> None:
+    purse = new_purse(day=100)
+    hold = await reserve(purse, ceiling=0)
+    if end == "released":
+        await purse.release(hold)
+    elif end == "lapsed":
+        clock.move(seconds=LEASE.total_seconds() + 1)
+    else:
+        await purse.settle(hold, cost=0, tokens_in=10, tokens_out=1)
+        assert await spent_on(redis, keys, clock.now.date()) == Spent(0, 1, 10, 1)
+    await reserve(purse, ceiling=100)
+    assert await redis.zcard(keys.holds) == 1
+
+
 async def test_settling_twice_counts_once_and_releasing_after_it_nothing(
     new_purse: NewPurse, redis: Redis, keys: Keys, clock: Clock
 ) -> None:

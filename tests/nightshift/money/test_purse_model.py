@@ -40,7 +40,7 @@ PAYERS = [
     Payer("b@1", "prompt:b", "t2", "ann", "c:2", Kind.PERSON),
 ]
 CAPS = {"day": 200, "tenant": 150, "channel": 100, "agent": 120, "run": 90, "job": 110}
-SUMS = [1, 10, 40, 85, 90, 100]
+SUMS = [0, 1, 10, 40, 85, 90, 100]
 
 
 class Twice(Scripts):
