@@ -18,6 +18,9 @@ if not tenant then
   redis.call('HSET', key, 'platform', q.platform, 'id', q.id, 'tenant', q.tenant, 'agent', q.agent)
   redis.call('ZADD', root .. 'channels', 'NX', 0, q.ref)
 end
+if q.fields.audience and q.fields.audience ~= (redis.call('HGET', key, 'audience') or '') then
+  redis.call('HSET', key, 'audience_since', int(now))
+end
 for field, value in pairs(q.fields) do
   if value == '' then
     redis.call('HDEL', key, field)

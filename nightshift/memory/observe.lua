@@ -73,7 +73,8 @@ local function create(c, key, item, origin, weight)
   for _, name in ipairs({'by', 'name', 'reply_to'}) do
     if item[name] ~= '' then redis.call('HSET', key, name, item[name]) end
   end
-  if c.audience then redis.call('HSET', key, 'audience', c.audience) end
+  -- What was said before others were let in stays with those who were there, however late it is told.
+  if c.audience and item.at >= c.audience_since then redis.call('HSET', key, 'audience', c.audience) end
   if item.edited then redis.call('HSET', key, 'edited', int(item.edited)) end
   if item.kind == 'own' then redis.call('HSET', key, 'own', 1) end
   if item.by ~= '' then
@@ -180,10 +181,12 @@ end
 
 for _, c in ipairs(q.channels) do
   local key = root .. 'channel:' .. c.ref
-  local row = redis.call('HMGET', key, 'tenant', 'agent', 'audience', 'is_dm', 'digest', 'last_message_at', 'last_human_at')
+  local row = redis.call('HMGET', key, 'tenant', 'agent', 'audience', 'is_dm', 'digest', 'last_message_at', 'last_human_at',
+    'audience_since')
   c.exists = row[1] and true
   c.agent = row[2] or q.agent
   c.audience = row[3] and not row[4] and row[3] or nil
+  c.audience_since = number(row[8])
   c.digest = number(row[5])
   c.last_message, c.last_human = number(row[6]), number(row[7])
   c.forgotten = tonumber(redis.call('HGET', FORGOTTEN, 'channel:' .. c.ref)) or -1

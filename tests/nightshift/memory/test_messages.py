@@ -387,6 +387,22 @@ async def test_a_channel_that_is_made_more_private_takes_along_what_was_said_bef
     assert [each.audience for each in await messages.last(ROOM, 9)] == [str(ROOM)] * 2
 
 
+async def test_what_was_said_before_others_were_let_in_stays_private_even_if_it_is_told_after(
+    messages: Messages, room: Room
+) -> None:
+    before = room.clock.now
+    await messages.observe([room.said("1")])
+    room.later(minutes=1)
+    await messages.channels.set(ROOM, by="ann", audience="everyone")
+    room.later(minutes=1)
+    await messages.channels.set(ROOM, by="ann", audience="everyone")  # once more, which changes nothing
+    await messages.observe(
+        [room.said("0", at=before), room.said("2", at=room.clock.now - timedelta(seconds=1))]
+    )
+    found = {each.id: each.audience for each in await messages.last(ROOM, 9)}
+    assert found == {"0": str(ROOM), "1": str(ROOM), "2": "everyone"}
+
+
 async def test_every_key_is_one_that_keys_builds(
     messages: Messages, room: Room, redis: Redis, keys: Keys
 ) -> None:
