@@ -74,6 +74,11 @@ def default_home() -> Path:
     return own_home() if set_up else demo_home()
 
 
+def simulated_model(home: Path) -> Path:
+    """The file in which `nightshift up` says where the model is that it simulates, as long as it does."""
+    return home / "run" / "simulated-model"
+
+
 #: The demo is watched, so it does not let hours pass, nor keep the night.
 DEMO = {
     "budget": {"day": 5},
@@ -322,10 +327,15 @@ class Settings(BaseSettings):
         """Whether nobody has set nightshift up yet."""
         return self.home == demo_home()
 
-    @cached_property
+    @property
     def has_model(self) -> bool:
         """Whether there is anything to ask."""
         return bool(self.model.url or "flash" in self.models)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether that is the model that `nightshift up` simulates."""
+        return bool(self.model.url) and self.model.url == _read(simulated_model(self.home))
 
     @cached_property
     def all_endpoints(self) -> dict[str, EndpointSettings]:
@@ -384,7 +394,17 @@ def load_settings(**given: Any) -> Settings:
 
         Uses(settings)  # what contradicts itself is refused now, and not when a model is first asked
     home = settings.home.expanduser().absolute()
-    return settings.model_copy(update={"home": home})
+    settings = settings.model_copy(update={"home": home})
+    if not settings.has_model and (url := _read(simulated_model(home))):
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"url": url})})
+    return settings
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _refuse_unknown_variables() -> None:

@@ -45,7 +45,7 @@ from nightshift.ports import refuse_taken_port
 from nightshift.processes import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import DEFAULT_AGENT, Settings
+from nightshift.settings import DEFAULT_AGENT, Settings, simulated_model
 from nightshift.store import new_client, store_now
 from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home, private_folder
 from nightshift.switches import Switches
@@ -126,6 +126,7 @@ class _SmallProfile:
                 for telling in (self._say_when_ready, self._report, self._tell_what_happens):
                     group.create_task(telling())
         finally:
+            simulated_model(settings.home).unlink(missing_ok=True)
             await self._store.aclose()
             await bootstrap.close()
 
@@ -159,10 +160,11 @@ class _SmallProfile:
         return [replace(embedded.process(spec), ready=partial(self._await_redis, spec))]
 
     def _simulated_model(self) -> list[Process]:
-        if self._settings.has_model:
+        if self._settings.has_model and not self._settings.simulated:
             return []
         port = _port_of_simulated_model(self._settings.home)
         url = self._env["NIGHTSHIFT_MODEL__URL"] = f"http://{LOOPBACK}:{port}/v1"
+        simulated_model(self._settings.home).write_text(url)
         self._details["sim-llm"] = f"at {url}: a simulated model, nothing it says is real"
         command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
         if self._settings.demo:

@@ -11,7 +11,7 @@ import pytest
 
 from nightshift.errors import BadSetting
 from nightshift.money.payer import Level
-from nightshift.settings import load_settings
+from nightshift.settings import load_settings, simulated_model
 
 SECRET = "hunter2"
 Write = Callable[[str], None]
@@ -54,6 +54,21 @@ def test_the_environment_counts_before_the_file_at_home_and_that_before_the_file
 
     monkeypatch.setenv("NIGHTSHIFT_CONCURRENCY", "1")
     assert load_settings().concurrency == 1
+
+
+def test_the_model_that_up_simulates_is_known_in_its_home_unless_there_is_another(
+    home: Path, write: Write
+) -> None:
+    assert not load_settings().has_model
+    file = simulated_model(home)
+    file.parent.mkdir()
+    file.write_text("http://127.0.0.1:1/v1")
+    found = load_settings()
+    assert (found.model.url, found.has_model, found.simulated) == ("http://127.0.0.1:1/v1", True, True)
+
+    write('[model]\nurl = "https://openrouter.ai/api/v1"')
+    own = load_settings()
+    assert (own.model.url, own.simulated) == ("https://openrouter.ai/api/v1", False)
 
 
 def test_home_is_absolute_however_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

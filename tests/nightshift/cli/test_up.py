@@ -25,7 +25,7 @@ from redis.exceptions import ConnectionError
 from nightshift.cli import up
 from nightshift.cli.processes import checkout, environment
 from nightshift.errors import BadSetting
-from nightshift.settings import load_settings
+from nightshift.settings import load_settings, simulated_model
 
 COMMAND = (sys.executable, "-m", "nightshift.cli")
 
@@ -129,6 +129,7 @@ def test_up_runs_the_deployment_until_ctrl_c_and_finds_its_data_again(
         second = nightshift("up")
         assert (second.returncode, f"already run by process {up.pid}" in second.stderr) == (1, True)
 
+        assert simulated_model(home).read_text().startswith("http://127.0.0.1:")
         supervisor = {each["kind"]: each for each in answer("status")["processes"]}["supervisor"]
         children = [(child["name"], child["state"]) for child in supervisor["facts"]["children"]]
         assert children == [(name, "running") for name in ("redis", "sim-llm", "beat", "worker")]
@@ -143,6 +144,7 @@ def test_up_runs_the_deployment_until_ctrl_c_and_finds_its_data_again(
     away = nightshift("status", "--json")
     assert (away.returncode, json.loads(away.stdout)["ready"]) == (3, False)
 
+    assert not simulated_model(home).exists()
     port = (home / "run" / "sim-llm.port").read_text()
     with running("up", env=env, log=log) as up:
         assert answer("status", "--wait", "50s")["ready"]
