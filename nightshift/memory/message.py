@@ -11,7 +11,7 @@ from typing import Self
 from nightshift.channels.channel import Channel
 from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.memory.audience import merged, seen_by
-from nightshift.runs.row import from_ms, to_ms
+from nightshift.runs.row import from_ms
 
 
 class Origin(StrEnum):
@@ -30,8 +30,8 @@ class Origin(StrEnum):
 DIALOGUE = frozenset({Origin.HUMAN, Origin.AGENT})
 
 
-#: An instant in milliseconds, and the id of the message that was sent then.
-Place = tuple[int, str]
+#: Where a message stands in its channel's order: about when it was sent, in milliseconds, and its id.
+Place = tuple[float, str]
 
 
 class Kind(StrEnum):
@@ -70,6 +70,7 @@ class Message:
     user_name: str
     text: str
     at: datetime
+    place: Place
     origin: Origin
     reply_to: str
     edited_at: datetime | None
@@ -87,11 +88,6 @@ class Message:
     #: The model that its vector is of; empty if it has none.
     embedded: str
 
-    @property
-    def place(self) -> Place:
-        """Where it stands in its channel's order."""
-        return to_ms(self.at), self.id
-
     @classmethod
     def from_hash(cls, id: str, row: Mapping[str, str], channel: Channel) -> Self:
         then = row.get("audience", "")
@@ -102,6 +98,7 @@ class Message:
             user_name=row.get("name", ""),
             text=row.get("text", ""),
             at=from_ms(row["at"]),
+            place=(float(row["place"]), id),
             origin=Origin(row["origin"]),
             reply_to=row.get("reply_to", ""),
             edited_at=from_ms(row["edited"]) if row.get("edited") else None,

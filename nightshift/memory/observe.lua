@@ -61,9 +61,18 @@ local function set_text(c, key, item, weight)
   if weight then redis.call('HSET', key, 'weight', int(weight)) end
 end
 
+-- Of those that were sent in the same millisecond, or as a platform that knows only seconds says, the one that
+-- is told first comes first.
+local SAME_INSTANT = 1024
+local function place_of(c, item)
+  local before = redis.call('ZCOUNT', order_key(c), int(item.at), '(' .. int(item.at + 1))
+  return string.format('%.10f', item.at + math.min(before, SAME_INSTANT - 1) / SAME_INSTANT)
+end
+
 local function create(c, key, item, origin, weight)
-  redis.call('HSET', key, 'at', int(item.at), 'origin', origin)
-  redis.call('ZADD', order_key(c), item.at, item.id)
+  local place = place_of(c, item)
+  redis.call('HSET', key, 'at', int(item.at), 'place', place, 'origin', origin)
+  redis.call('ZADD', order_key(c), place, item.id)
   c.exists = true
   if item.kind == 'deleted' then
     redis.call('HSET', key, 'deleted', int(now), 'version', 1)

@@ -55,7 +55,7 @@ class Summary:
     def from_json(cls, text: str) -> Self:
         row: dict[str, Any] = json.loads(text)
         at, place = row["until"]
-        return cls(**row | {"at": from_ms(row["at"]), "until": (int(at), str(place))})
+        return cls(**row | {"at": from_ms(row["at"]), "until": (float(at), str(place))})
 
 
 @dataclass(frozen=True)

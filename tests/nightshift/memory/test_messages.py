@@ -387,6 +387,21 @@ async def test_a_channel_that_is_made_more_private_takes_along_what_was_said_bef
     assert [each.audience for each in await messages.last(ROOM, 9)] == [str(ROOM)] * 2
 
 
+async def test_what_was_said_in_the_same_second_is_in_the_order_in_which_it_was_told(
+    messages: Messages, room: Room
+) -> None:
+    ids = [str(n) for n in range(8, 13)]  # as texts, 10 comes before 9
+    await messages.observe([room.said(id) for id in ids])
+    await messages.observe([room.said("13", at=room.later(seconds=1)), room.said("7")])
+    ids += ["13", "7"]
+    assert [each.id for each in await messages.last(ROOM, 9)] == ids
+    one_by_one, place = [], None
+    while batch := await messages.after(ROOM, place, 1):
+        one_by_one += [each.id for each in batch]
+        place = batch[-1].place
+    assert one_by_one == ids
+
+
 async def test_what_was_said_before_others_were_let_in_stays_private_even_if_it_is_told_after(
     messages: Messages, room: Room
 ) -> None:
