@@ -1,7 +1,7 @@
 """
 What a bot imports to be always-on: it tells what it sees, and does what there is to do.
 
-    async with Nightshift(url, token, platform="discord") as night:
+    async with Nightshift(url, token, platform="discord", speak=say) as night:
         night.connected(user_id="4711")
         await night.observe("general", "m1", "good night", user_id="42", at=now)
         async for work in night.work():
@@ -20,13 +20,13 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from nightshift.errors import BadSetting, Forbidden, NightshiftError
 
@@ -39,6 +39,8 @@ log = logging.getLogger("nightshift.client")
 
 #: What platforms call things; some by numbers.
 Id = str | int
+#: Says a text in a channel; the message's id, if there is such a thing.
+Speak = Callable[[str, str], Awaitable[Id | None]]
 #: What is told is sent after this long, or as soon as there is so much of it.
 GATHER_S, GATHER = 1.0, 100
 #: What one request carries at the most.
@@ -159,14 +161,21 @@ class Delivery:
 class Nightshift:
     """A bot's side of nightshift; one for each platform that it is connected to."""
 
-    def __init__(self, url: str, token: str, *, platform: str, process: str = "") -> None:
+    def __init__(
+        self, url: str, token: str, *, platform: str, speak: Speak | None = None, process: str = ""
+    ) -> None:
         """
         ``platform`` is what the platform is called in nightshift's settings, such as ``discord``.
+
+        ``speak`` says a text in a channel, and returns what the platform calls the message, if anything; for
+        agents whose bot itself says what they answer (``delivers = "bot"``). What it raises is told as the
+        reason why it was not said. Whoever wants to tell more of it takes ``deliveries`` instead.
 
         ``process`` tells apart the processes of a bot that runs as several; each makes one up if it has none.
         """
         self._line = _Line(url, token)
         self._platform = platform
+        self._speak = speak
         self._process = process or secrets.token_hex(6)
         self._waiting: deque[str] = deque()
         self._channels: dict[str, dict[str, Any]] = {}
@@ -175,7 +184,8 @@ class Nightshift:
         self._closing = False
         self._connected: dict[str, Any] | None = None
         self._telling: asyncio.Task[None] | None = None
-        self._saying: asyncio.Task[None] | None = None
+        #: What goes on besides, and stops at once when it closes.
+        self._besides: list[asyncio.Task[None]] = []
 
     # Coming and going
 
@@ -183,8 +193,10 @@ class Nightshift:
         """Begin; the same as entering it with ``async with``."""
         self._line.open()
         self._telling = asyncio.create_task(self._tell())
-        self._saying = asyncio.create_task(self._say_alive())
-        for task in (self._telling, self._saying):
+        self._besides = [asyncio.create_task(self._say_alive())]
+        if self._speak:
+            self._besides.append(asyncio.create_task(self._deliver(self._speak)))
+        for task in (self._telling, *self._besides):
             task.add_done_callback(_complain)
         return self
 
@@ -193,11 +205,12 @@ class Nightshift:
         self._closing = True
         self._told.set()
         self._enough.set()
-        if self._telling and self._saying:
-            self._saying.cancel()
+        if self._telling:
+            for task in self._besides:
+                task.cancel()
             await asyncio.wait({self._telling}, timeout=LAST_WORDS_S)
             self._telling.cancel()
-            await asyncio.wait({self._telling, self._saying})
+            await asyncio.wait({self._telling, *self._besides})
         if self._waiting:
             log.warning("%d messages were not told: nightshift was away", len(self._waiting))
         await self._line.close()
@@ -325,9 +338,10 @@ class Nightshift:
         except asyncio.CancelledError:
             self._waiting.extendleft(reversed(batch))
             raise
-        for outcome in answer["outcomes"]:
+        for told, outcome in zip(batch, answer["outcomes"], strict=True):
             if outcome not in ("new", "edited", "deleted", "echo", "known"):
-                log.warning("a message was refused: %s", outcome)
+                seen = json.loads(told)
+                log.warning("message %s of channel %s was refused: %s", seen["id"], seen["channel"], outcome)
 
     async def _say_alive(self) -> None:
         while True:
@@ -391,6 +405,16 @@ class Nightshift:
                     _line=self._line,
                 )
 
+    async def _deliver(self, speak: Speak) -> None:
+        async for delivery in self.deliveries():
+            try:
+                id = await speak(delivery.channel, delivery.text)
+            except Exception as error:
+                log.exception("delivery %s was not said", delivery.id)
+                await delivery.failed(f"{type(error).__name__}: {error}")
+            else:
+                await delivery.sent(id or delivery.key)
+
     async def _found(self, path: str, name: str = "run") -> AsyncIterator[Any]:
         """What this long question finds under this name, again and again."""
         while not self._closing:
@@ -399,6 +423,9 @@ class Nightshift:
                 found = await self._line.ask("GET", path, waits=WAIT_S)
             except _Closed:
                 return
+            except Forbidden as error:
+                log.error("no work is given: %s", error)  # noqa: TRY400  the task it ends may be nobody's
+                raise
             if found and found[name]:
                 yield found
             elif time.monotonic() - began < 1:  # who sends us away at once is not asked at once again
@@ -409,9 +436,10 @@ class _Line:
     """The way to the other side: asked until there is an answer."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._url = url.rstrip("/")
+        self._url = _origin(url)
         self._token = token
         self._session: aiohttp.ClientSession | None = None
+        self._away = False
 
     def open(self) -> None:
         try:
@@ -435,10 +463,17 @@ class _Line:
         """The answer; what is asked is such that asking twice is asking once."""
         for pause in _pauses():
             try:
-                return await self._ask_once(method, path, body, waits)
+                answer = await self._ask_once(method, path, body, waits)
             except _Away as away:
-                log.info("nightshift is away, and asked again: %s", away)
+                if not self._away:  # said once, however many ask and however long it takes
+                    log.warning("nightshift at %s is away, and asked again and again: %s", self._url, away)
+                self._away = True
                 await asyncio.sleep(away.retry_after or pause)
+            else:
+                if self._away:
+                    log.warning("nightshift at %s is there again", self._url)
+                self._away = False
+                return answer
         raise AssertionError("there is always another pause")
 
     async def _ask_once(
@@ -493,7 +528,10 @@ def _said_no(status: int, headers: Mapping[str, str], text: str) -> Exception:
             f"nightshift's address leads on to {where}, where the token is not shown; give that"
         )
     if status in (401, 403):
-        return Forbidden(f"nightshift does not let this bot in: {detail}")
+        return Forbidden(
+            f"nightshift does not let this bot in: {detail}; "
+            "`nightshift tokens create NAME --role bot` makes a token"
+        )
     if status in (404, 409):
         return Lost(detail)
     if status == 429 or status >= 500:
@@ -506,6 +544,13 @@ def _detail(text: str) -> str:
         return str(json.loads(text)["detail"])
     except (ValueError, TypeError, LookupError):
         return text[:200]  # a proxy's words rather than ours
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BadSetting(f"{url!r} is no address of nightshift; give one like http://127.0.0.1:8390")
+    return url.rstrip("/").removesuffix("/v1")
 
 
 def _pauses() -> Iterator[float]:

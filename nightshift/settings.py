@@ -355,7 +355,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = _toml_source(settings_cls, env_settings)
         home = Path(init_settings().get("home") or env_settings().get("home") or default_home())
-        demo = InitSettingsSource(settings_cls, DEMO if home == demo_home() else {})
+        is_demo = home.expanduser().absolute() == demo_home()
+        demo = InitSettingsSource(settings_cls, DEMO if is_demo else {})
         return init_settings, env_settings, file_secret_settings, file, demo
 
 

@@ -15,6 +15,7 @@ from aiohttp import web
 from nightshift import agents, client
 from nightshift.agents.runner import hand_to_runner
 from nightshift.channels.ref import ChannelRef
+from nightshift.deliveries.delivery import Delivery
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRow
 from nightshift.settings import Settings
@@ -66,10 +67,14 @@ async def hand(stage: Stage, ref: ChannelRef) -> str:  # noqa: F811
 
 async def said(here: Served, run: str) -> str:
     """What the bot answered."""
+    return (await delivered(here, run)).text
+
+
+async def delivered(here: Served, run: str) -> Delivery:
+    """The delivery of what the bot answered."""
     row: RunRow = await here.web.ledger.get(run)
     assert row.state == "done", row.reason
-    delivery = await here.web.deliveries.get(row.result["delivery"])
-    return delivery.text
+    return await here.web.deliveries.get(row.result["delivery"])
 
 
 @asynccontextmanager

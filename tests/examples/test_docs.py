@@ -13,7 +13,7 @@ import pytest
 
 from nightshift.channels.ref import ChannelRef
 from nightshift.web.tokens import Tokens
-from tests.examples.conftest import EXAMPLES, bots_token, hand, said
+from tests.examples.conftest import EXAMPLES, bots_token, delivered, hand
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve
 
@@ -32,14 +32,27 @@ def test_every_block_is_python(page: Path) -> None:
         compile(block, page.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | ast.PyCF_ONLY_AST)
 
 
-async def test_the_bot_of_the_page_sees_and_answers(serve: Serve, stage: Stage, tokens: Tokens) -> None:
-    room = ChannelRef("discord", "general")
+async def test_the_bot_of_the_page_sees_answers_and_speaks(
+    serve: Serve, stage: Stage, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_AGENTS__DEFAULT__DELIVERS", "bot")
+    room = ChannelRef("chat", "general")
     async with serve() as here:
         run = await hand(stage, room)
         env = os.environ | {"NIGHT_URL": here.url, "NIGHT_TOKEN": await bots_token(tokens)}
         whole = blocks(CHECKOUT / "docs" / "adopt.md")[0]
-        bot = await asyncio.create_subprocess_exec(sys.executable, "-c", whole, env=env, cwd=CHECKOUT)
-        assert await asyncio.wait_for(bot.wait(), 20) == 0
-        assert await said(here, run) == "Good night, all."
-        (message,) = await here.web.observer.messages.last(room, 10)
-        assert (message.text, message.user_name) == ("good night", "Ann")
+        bot = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", whole, env=env, cwd=CHECKOUT, stdout=asyncio.subprocess.PIPE
+        )
+        assert bot.stdout
+        async with asyncio.timeout(20):
+            assert await bot.stdout.readline() == b"general Good night, all.\n"
+            while (delivery := await delivered(here, run)).state != "sent":
+                await asyncio.sleep(0.01)
+            messages = here.web.observer.messages
+            while not (seen := await messages.find(room, ["m1"])):
+                await asyncio.sleep(0.01)
+        bot.kill()
+        await bot.wait()
+        assert delivery.message_id == "m2"
+        assert (seen["m1"].text, seen["m1"].user_name) == ("good night", "Ann")

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
+from aiohttp import web
 
 from nightshift import agents, bootstrap, client
 from nightshift.agents.runner import hand_to_runner
 from nightshift.channels.ref import ChannelRef
 from nightshift.client import Nightshift, Work
 from nightshift.deliveries.delivery import NewDelivery
-from nightshift.errors import Forbidden
+from nightshift.errors import BadSetting, Forbidden
 from nightshift.runs.carry import Run
 from nightshift.runs.states import State
 from nightshift.settings import Settings
 from nightshift.store import store_now
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage
+from tests.nightshift.llm.asking import serving
 from tests.nightshift.web.conftest import Serve
 from tests.nightshift.web.serving import Served
 
@@ -176,7 +179,77 @@ async def test_a_bot_that_speaks_for_itself_pulls_what_it_is_to_say_and_tells_wh
         ]
 
 
-async def test_a_bot_that_is_not_let_in_is_told_so(serve: Serve) -> None:
+async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
+    serve: Serve, stage: Stage, tokens: Tokens
+) -> None:
+    said = []
+
+    async def speak(channel: str, text: str) -> str | None:
+        if text == "too much":
+            raise ValueError("nobody can say that")
+        said.append((channel, text))
+        return "m1" if text == "one" else None
+
+    async with serve() as here:
+        deliveries = here.web.deliveries
+        for number, text in enumerate(("one", "too much", "two")):
+            await deliveries.request(NewDelivery("r@1", ROOM, text, number=number, by="bot", agent="default"))
+        secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+        async with Nightshift(here.url, secret, platform="discord", speak=speak):
+
+            async def told() -> bool:
+                return all(
+                    row.state != "requested" for row in await deliveries.rows([f"r@1/{n}" for n in range(3)])
+                )
+
+            await until(told)
+        rows = await deliveries.rows([f"r@1/{n}" for n in range(3)])
+    assert said == [(ROOM.id, "one"), (ROOM.id, "two")]
+    assert [(row.state, row.reason) for row in rows] == [
+        ("sent", ""),
+        ("failed", "ValueError: nobody can say that"),
+        ("sent", ""),
+    ]
+    assert rows[0].message_id == "m1"
+
+
+async def test_a_bot_that_is_not_let_in_is_told_so(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     async with serve() as here, Nightshift(here.url, "nst_of-nobody", platform="discord") as night:
         with pytest.raises(Forbidden, match="does not let this bot in"):
             await first(night)
+    assert "tokens create NAME --role bot" in caplog.text
+
+
+async def test_what_was_refused_is_named(
+    serve: Serve, stage: Stage, tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = await store_now(stage.ledger.redis)
+    async with serve() as here, bot(here, tokens) as night:
+        await night.observe("lobby", "m1", "hello", user_id="u", at=now - timedelta(days=1000))
+    assert "message m1 of channel lobby was refused: too old" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8390", "ftp://here", "http://", ""])
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(BadSetting, match="no address of nightshift"):
+        Nightshift(url, "nst_any", platform="discord")
+
+
+async def test_that_nightshift_is_away_is_said_once_and_that_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"run": None}) if len(asked) > 3 else web.Response(status=503)
+
+    app = web.Application()
+    app.router.add_get("/v1/work", answer)
+    async with serving(app) as url, Nightshift(f"{url}/v1/", "nst_any", platform="discord") as night:
+        asking = asyncio.create_task(first(night))
+        async with asyncio.timeout(10):
+            while "is there again" not in caplog.text:
+                await asyncio.sleep(0.01)
+        asking.cancel()
+    assert caplog.text.count("is away") == 1
