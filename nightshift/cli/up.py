@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -62,6 +62,19 @@ DEMO = (
     "This is the demo: the model is simulated, the people are not real, and all of it stays in this folder. "
     "`nightshift init` sets up your own."
 )
+#: What the simulated model answers of a channel that is no demo's: at times that something should be said.
+LOOKS: Mapping[str, Sequence[bool | str | None]] = {
+    "act": [False, True, False, True, True],
+    "topic": ["", "an open question", "", "what is next", "a hand"],
+    "say": [
+        None,
+        "[simulated] Was that question answered?",
+        None,
+        "[simulated] What comes next here?",
+        "[simulated] Can I lend a hand?",
+    ],
+    "why": ["small talk", "a question is open", "all is settled", "plans are made", "somebody is busy"],
+}
 #: Events that are worth a line.
 TOLD = ("run_settled", "run_returned", "slot_skipped")
 TROUBLE = (RedisError, NightshiftError, OSError)
@@ -167,9 +180,8 @@ class _SmallProfile:
         simulated_model(self._settings.home).write_text(url)
         self._details["sim-llm"] = f"at {url}: a simulated model, nothing it says is real"
         command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
-        if self._settings.demo:
-            for name, values in ANSWERS.items():
-                command += [word for value in values for word in ("--value", f"{name}={json.dumps(value)}")]
+        for name, values in (ANSWERS if self._settings.demo else LOOKS).items():
+            command += [word for value in values for word in ("--value", f"{name}={json.dumps(value)}")]
         return [Process("sim-llm", command, ready=partial(until, partial(_listens, LOOPBACK, port)))]
 
     def _celery(self, name: str, *what: str, **how: Any) -> Process:
