@@ -39,7 +39,7 @@ from nightshift.llm.models import Models
 from nightshift.llm.uses import Uses
 from nightshift.memory.embedding import Embedding
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.forget import EventForgetter, Forgetting, RunForgetter
+from nightshift.memory.forget import EventForgetter, Forgetting, ReplyForgetter, RunForgetter
 from nightshift.memory.limits import Limits
 from nightshift.memory.messages import Messages
 from nightshift.memory.recall import Recall, VectorForgetter
@@ -55,6 +55,7 @@ from nightshift.supervise import private_folder
 from nightshift.switches import Switches
 
 if TYPE_CHECKING:
+    from nightshift.agents.agent import Agent
     from nightshift.agents.writing import Writing
     from nightshift.heartbeats.beating import Beating
     from nightshift.heartbeats.thinking import Thinking
@@ -209,20 +210,22 @@ def forgetting() -> Forgetting:
     from nightshift.platforms.forgetting import RoomForgetter
 
     others = (
-        RoomForgetter(platforms().values()),
         RunForgetter(ledger()),
         DeliveryForgetter(deliveries()),
+        RoomForgetter(platforms().values()),
+        # Until their runs were stopped agents may have said something more.
+        ReplyForgetter(messages()),
         BeatForgetter(beats()),
         recalled(),
         SummaryForgetter(summaries()),
         EventForgetter(ledger()),
     )
-    return Forgetting(state(), keys(), messages(), others)
+    return Forgetting(state(), keys(), messages(), others, spoke_in=[recalled().channels_of])
 
 
 def recalled() -> VectorForgetter:
     """What can be recalled, to be forgotten."""
-    return VectorForgetter(client(url) if (url := graph_url()) else None, keys())
+    return VectorForgetter(client(url) if (url := graph_url()) else None, messages())
 
 
 def message_graph(tenant: str) -> MessageGraph:
@@ -261,13 +264,27 @@ def summarising() -> Summarising:
 
 def backfill() -> Backfill:
     """What reads the past of channels."""
+    from nightshift.agents import agent
+    from nightshift.agents.liveness import AgentLiveness
     from nightshift.memory.backfill import Backfill
     from nightshift.platforms.connections import Connections
+
+    def owner_of(platform: str) -> Agent:
+        told = settings().platforms.get(platform)
+        return agent.of(settings(), told.agent if told else "")
 
     async def model_of(tenant: str) -> EmbeddingModel | None:
         return await message_graph(tenant).model()
 
-    return Backfill(platforms(), Connections(state(), keys()), messages(), embedding_queue(), model_of)
+    return Backfill(
+        platforms(),
+        owner_of,
+        AgentLiveness(state(), keys()).bots,
+        Connections(state(), keys()),
+        messages(),
+        embedding_queue(),
+        model_of,
+    )
 
 
 def deliveries() -> Deliveries:

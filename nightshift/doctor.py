@@ -14,19 +14,22 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from nightshift import bootstrap, embedded
+from nightshift.agents.liveness import Bot
 from nightshift.errors import BadSetting, UnsafeStore
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
 from nightshift.jobs.table import JobStatus, read_table
+from nightshift.llm.endpoints import why_not_reached
+from nightshift.llm.standing import EndpointStanding, read_endpoints
 from nightshift.overview import Overview, consumers, leader, read_overview
-from nightshift.phrases import span, times
+from nightshift.phrases import span, times, when
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Platform, Readiness
 from nightshift.ports import refuse_taken_port
 from nightshift.queues import QUEUE_NAMES, VISIBILITY_TIMEOUT
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import SETTINGS_FILE, PlatformSettings, Settings
+from nightshift.settings import MAIN, SETTINGS_FILE, PlatformSettings, Settings
 from nightshift.store import new_client, store_now, translated
 from nightshift.switches import Switches
 
@@ -77,6 +80,8 @@ async def examine() -> AsyncIterator[Check]:
         yield await _memory(store)
         yield await _broker(settings)
         yield await _graph(settings, store)
+        for check in await _endpoints(settings, store):
+            yield check
         for check in await _platforms(settings, store):
             yield check
         for check in await _deployment(store, settings):
@@ -211,6 +216,35 @@ async def _graph(settings: Settings, store: Redis) -> Check:
     return Check("graph", "ok", "the graph answers")
 
 
+async def _endpoints(settings: Settings, store: Redis) -> list[Check]:
+    """Whether each endpoint of a model answers, all asked at once, and how its calls and keys have done."""
+    described = settings.all_endpoints
+    if not described:
+        return [Check("endpoints", "ok", "there is none, and the jobs that ask a model are off")]
+    asked = await asyncio.gather(*(why_not_reached(name, each) for name, each in described.items()))
+    standings = await read_endpoints(store, bootstrap.keys(), settings)
+    return [_endpoint(settings, each, why) for each, why in zip(standings, asked, strict=True)]
+
+
+def _endpoint(settings: Settings, standing: EndpointStanding, unreached: str) -> Check:
+    check = f"endpoint {standing.name}"
+    says = "; ".join((unreached or "it answers", standing.breaker, standing.key_count))
+    told = "[model]" if standing.name == MAIN and settings.model.url else f"[endpoints.{standing.name}]"
+    if unreached and standing.name == MAIN and settings.simulated:
+        return Check(check, "fail", says, "`nightshift up` starts the model that it simulates")
+    if unreached:
+        return Check(check, "fail", says, f"see whether it is up, or mend {told} in {SETTINGS_FILE}")
+    if standing.unread:
+        return Check(check, "fail", says, f"mend {told} in {SETTINGS_FILE}, or the file that it names")
+    if standing.lacks_keys:
+        fix = f"give {told} a key that is accepted; one that rests comes back by itself"
+        return Check(check, "warn", says, fix)
+    if standing.pause is not None:
+        fix = "nothing: it is tried again by itself; if it stays so, ask whoever runs it"
+        return Check(check, "warn", says, fix)
+    return Check(check, "ok", says)
+
+
 async def _platforms(settings: Settings, store: Redis) -> list[Check]:
     """Whether each platform of the settings knows us, all asked at once."""
     described = settings.platforms.items()
@@ -251,6 +285,7 @@ async def _deployment(store: Redis, settings: Settings) -> list[Check]:
         await _beat(ledger, overview),
         _pulse(overview),
         _queues(overview),
+        *_bots(overview),
         _visibility(settings, table),
         await _rows(ledger, table),
         _dead(overview),
@@ -280,6 +315,22 @@ def _queues(overview: Overview) -> Check:
     if idle:
         return Check("queues", "fail", f"no live worker consumes {', '.join(idle)}", "`nightshift worker`")
     return Check("queues", "ok", "every queue is consumed")
+
+
+def _bots(overview: Overview) -> list[Check]:
+    """The bots that are connected, and those that were within a day."""
+    if not overview.bots:
+        return [Check("bots", "ok", "no agent's own bot has been heard of within a day")]
+    return [_bot(bot, overview.at) for bot in overview.bots]
+
+
+def _bot(bot: Bot, now: datetime) -> Check:
+    check = f"bot of {bot.agent} ({bot.platform} {bot.process})"
+    heard = f"last heard {when(bot.heard, now)}"
+    if not bot.alive:
+        fix = "start it, or see whether it reaches the web; docs/adopt.md tells how it connects"
+        return Check(check, "warn", f"it is gone, {heard}; it served {bot.serves}", fix)
+    return Check(check, "ok", f"it serves {bot.serves}, connected {when(bot.connected_since, now)}, {heard}")
 
 
 def _visibility(settings: Settings, table: Sequence[JobStatus]) -> Check:

@@ -82,11 +82,15 @@ class Freeze:
             await publish_event(self._redis, self._keys, "frozen", "freeze", status="frozen", facts=facts)
         return await self.state() or wanted
 
-    async def thaw(self, by: str) -> int:
-        """Let calls and sends be made again; returns how many runs waited, which now come back one by one."""
+    async def thaw(self, by: str) -> int | None:
+        """
+        Let calls and sends be made again; nothing if nothing was frozen.
+
+        Returns how many runs waited, which now come back one by one.
+        """
         thawed = bool(await self._redis.hdel(self._keys.switches, FROZEN))
         if not thawed:
-            return 0
+            return None
         waited = await spread_waiting(self._redis, self._keys, Frozen, queues=MODEL_QUEUES)
         facts = {"by": by, "waited": str(waited)}
         await publish_event(self._redis, self._keys, "thawed", "freeze", facts=facts)
@@ -139,3 +143,12 @@ class Freeze:
             if self._met:
                 while self._watched:
                     self._watched.pop().reschedule(asyncio.get_running_loop().time())
+
+
+def describe_thaw(waited: int | None) -> str:
+    """Say what a thaw has done."""
+    if waited is None:
+        return "nothing was frozen"
+    if waited < 2:
+        return f"thawed; {'one run that waited comes back' if waited else 'no run had to wait'}"
+    return f"thawed; {waited} runs that waited come back one by one"

@@ -112,6 +112,10 @@ class Keys:
         """Deliveries that one agent's bot has yet to send, in order."""
         return f"{self.root}deliveries:bot:{quote(tenant, safe='')}:{quote(agent, safe='')}"
 
+    def bot_asks(self, tenant: str, agent: str) -> str:
+        """There for a while after one agent's bot has asked for what it is to say."""
+        return f"{self.root}deliveries:asks:{quote(tenant, safe='')}:{quote(agent, safe='')}"
+
     # Channels, and what was said in them.
 
     def channel(self, ref: ChannelRef) -> str:
@@ -187,6 +191,11 @@ class Keys:
     def alive(self, tenant: str, agent: str) -> str:
         """The last signs of life of this agent's bot, by platform and process."""
         return f"{self.root}alive:{tenant}:{agent}"
+
+    @property
+    def bots(self) -> str:
+        """Agents by when their bots last gave a sign of life."""
+        return f"{self.root}bots"
 
     def observed(self, tenant: str, agent: str, minute: int) -> str:
         """How many messages this agent's bot sent us within one minute."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
+from nightshift.agents.liveness import AgentLiveness, Bot
 from nightshift.freeze import Freezing
 from nightshift.keys import Keys
+from nightshift.llm.standing import read_endpoints
 from nightshift.pages import LOOK_THROUGH
+from nightshift.platforms.connections import Connections
 from nightshift.processes import Process, read_processes
 from nightshift.queues import QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import from_ms
 from nightshift.runs.states import ENDED, OPEN
+from nightshift.settings import Settings
 from nightshift.store import AWAY, store_now, text_hash, text_list
 from nightshift.switches import Switches
 
@@ -42,9 +46,13 @@ class Overview:
     ready: bool
     #: What is missing, in words; empty when ready.
     why: Sequence[str]
+    #: What is worth a look though it is no reason not to be ready, in words.
+    warnings: Sequence[str]
     #: By the store's clock, as is everything below.
     at: datetime
     processes: Sequence[Process]
+    #: Agents' own bots, by agent: those that are there, and those that fell silent within a day.
+    bots: Sequence[Bot]
     pulse: Pulse
     #: Runs that have not ended, by state; the soonest 10,000 are looked at.
     open: Mapping[str, int]
@@ -59,8 +67,12 @@ class Overview:
     frozen: Freezing | None
 
 
-async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
-    """See whether everything is there that hands work out and carries it out."""
+async def read_overview(ledger: Ledger, switches: Switches, settings: Settings | None = None) -> Overview:
+    """
+    See whether everything is there that hands work out and carries it out.
+
+    With the settings, also what keeps their models from being asked, and their platforms from being reached.
+    """
     redis, keys = ledger.redis, ledger.keys
     processes = await read_processes(redis, keys)
     pulse = await read_pulse(redis, keys)
@@ -72,11 +84,20 @@ async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
         if kind in today:
             today[kind] += number
     why = _missing(processes, pulse)
+    bots = await AgentLiveness(redis, keys).bots()
+    warnings = [
+        f"no bot of agent {each.agent} serves {each.serves} any more" for each in bots if not each.alive
+    ]
+    if settings:
+        warnings += [each for at in await read_endpoints(redis, keys, settings) for each in at.warnings]
+        warnings += await _unreachable(Connections(redis, keys), settings.platforms)
     return Overview(
         ready=not why,
         why=why,
+        warnings=warnings,
         at=now,
         processes=processes,
+        bots=bots,
         pulse=pulse,
         open=await _open_by_state(ledger),
         counts=await ledger.counts(),
@@ -87,13 +108,21 @@ async def read_overview(ledger: Ledger, switches: Switches) -> Overview:
     )
 
 
-async def await_ready(ledger: Ledger, switches: Switches, patience: timedelta) -> Overview:
+async def _unreachable(connections: Connections, platforms: Iterable[str]) -> list[str]:
+    """The platforms that were found down when somebody last looked."""
+    found = {name: await connections.find(name) for name in platforms}
+    return [f"platform {name}: {each.why}" for name, each in found.items() if each and not each.up]
+
+
+async def await_ready(
+    ledger: Ledger, switches: Switches, patience: timedelta, settings: Settings | None = None
+) -> Overview:
     """Look until the deployment is ready or patience ends; the last look tells which."""
     give_up = asyncio.get_running_loop().time() + patience.total_seconds()
     while True:
         late = asyncio.get_running_loop().time() >= give_up
         try:
-            overview = await read_overview(ledger, switches)
+            overview = await read_overview(ledger, switches, settings)
         except AWAY:
             if late:
                 raise

@@ -139,6 +139,8 @@ class ModelSettings(BaseModel):
     name: str = "simulated/flash"
 
 
+Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 Use = Literal["flash", "chat", "extract", "judge", "embed"]
 EndpointName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 EndpointKind = Literal["auto", "openrouter", "gemini", "openai", "ollama", "vllm"]
@@ -151,7 +153,7 @@ class EndpointSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Address
     key: SecretStr | None = None
     keys_file: Annotated[Path | None, Field(description="one key a line; read again when it changes")] = None
     kind: Annotated[EndpointKind, Field(description="auto: told from the URL")] = "auto"
@@ -162,7 +164,7 @@ class UseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: ModelName
     endpoint: EndpointName = MAIN
     fallbacks: Annotated[tuple[str, ...], Field(description="uses, or ENDPOINT/MODEL")] = ()
     allow_dearer: Annotated[bool, Field(description="let a fallback cost more")] = False
@@ -220,11 +222,12 @@ class PlatformSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: PlatformKind
-    url: Annotated[str | None, Field(pattern=r"^https?://[^\s/]+\S*$")] = None
+    url: Address | None = None
     token: SecretStr | None = None
     token_file: Annotated[Path | None, Field(description="holds the token; read again when it changes")] = (
         None
     )
+    agent: Annotated[AgentName, Field(description="whose the channels are that it tells of")] = DEFAULT_AGENT
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -366,7 +369,10 @@ def _toml_source(
     env = env_settings()
     here, at_home = Path(SETTINGS_FILE), Path(env.get("home") or default_home()).expanduser() / SETTINGS_FILE
     file = Path(env.get("settings_file") or (at_home if at_home.exists() else here))
-    source = TomlConfigSettingsSource(settings_cls, file)
+    try:
+        source = TomlConfigSettingsSource(settings_cls, file)
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"{file.absolute()} is not valid TOML: {error}") from error
     if file.exists():
         source.init_kwargs["settings_file"] = file.absolute()
     elif "settings_file" in env:
@@ -382,14 +388,13 @@ def load_settings(**given: Any) -> Settings:
     secrets = Path("/run/secrets")
     try:
         settings = Settings(_secrets_dir=secrets if secrets.is_dir() else None, **given)
-    except tomllib.TOMLDecodeError as error:
-        raise BadSetting(f"{SETTINGS_FILE} is not valid TOML: {error}") from error
     except SettingsError as error:
         raise BadSetting(
             f"{error}; it holds several settings: set them one by one, as NIGHTSHIFT_MODEL__URL"
         ) from error
     except ValidationError as error:
         raise BadSetting("\n".join(_explain(each) for each in error.errors())) from error
+    _refuse_unknown_agents(settings)
     if settings.models or settings.endpoints:
         from nightshift.llm.uses import Uses  # which stands on the settings itself
 
@@ -419,6 +424,16 @@ def _refuse_unknown_variables() -> None:
         raise BadSetting(f"environment variable {variable} is not a setting; {remedy}")
 
 
+def _refuse_unknown_agents(settings: Settings) -> None:
+    known = sorted({*settings.agents, DEFAULT_AGENT})
+    for name, platform in settings.platforms.items():
+        if platform.agent not in known:
+            raise BadSetting(
+                f"setting 'platforms.{name}.agent': no agent is called {platform.agent!r}; there are "
+                f"{', '.join(known)}, and [agents.{platform.agent}] in {SETTINGS_FILE} would make one"
+            )
+
+
 def _explain(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
     name = ".".join(path)
@@ -432,7 +447,8 @@ def _explain(error: Any) -> str:
     # Never the value of what may be a secret, or hold one.
     private = any(word in name for word in ("url", "key", "model", "celery", "auth", "token", "platforms"))
     shown = "" if private else f" (it is {error['input']!r})"
-    return f"setting {name!r}{shown}: {error['msg']}; set it in {SETTINGS_FILE} or as {variable}"
+    says = error["msg"].removeprefix("Value error, ")
+    return f"setting {name!r}{shown}: {says}; set it in {SETTINGS_FILE} or as {variable}"
 
 
 def _known_names(path: list[str]) -> list[str]:

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from nightshift.agents.liveness import AgentLiveness
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.errors import UnknownDelivery
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
 from nightshift.jobs.view import next_slot
@@ -55,7 +57,7 @@ async def why_run(ledger: Ledger, switches: Switches, broker: Redis, run: str) -
     elif row.state is State.RUNNING:
         says = _who_carries_it_out(row, processes, now)
     else:
-        says = [_how_it_ended(row, now)]
+        says = [_how_it_ended(row, now), *await _what_was_said(ledger, switches, row)]
     return Why(row.id, says, run=row.id, state=row.state)
 
 
@@ -154,6 +156,20 @@ def _how_it_ended(row: RunRow, now: datetime) -> str:
     remedy = f"; `nightshift runs requeue {row.id}` lets it try again" if row.state is State.FAILED else ""
     at = f"since {clock(row.ended)}, {when(row.ended, now)}"
     return f"It is {row.state} {at}{by}{took}{spent}{reason}{remedy}."
+
+
+async def _what_was_said(ledger: Ledger, switches: Switches, row: RunRow) -> list[str]:
+    id = row.result.get("delivery") if isinstance(row.result, dict) else None
+    if not isinstance(id, str):
+        return []
+    try:
+        delivery = await Deliveries(ledger.redis, ledger.keys, switches).get(id)
+    except UnknownDelivery:
+        return [f"Its delivery {id} is no longer kept."]
+    says = [f"Its delivery {id} is {delivery.state}{f': {delivery.reason}' if delivery.reason else ''}."]
+    if not delivery.state.ended and delivery.by == "us" and row.id != delivery.sending_run:
+        says.append(f"`nightshift why {delivery.sending_run}` tells how sending it goes.")
+    return says
 
 
 def _is_full(worker: Process) -> bool:

@@ -58,6 +58,14 @@ class Channels:
         )
         return await self.rows([ChannelRef.parse(ref) for ref in await text_list(newest)])
 
+    async def rank(self, ref: ChannelRef) -> int | None:
+        """How many channels were used more recently than this one; nothing if nothing was said in it."""
+        asked = self.redis.pipeline(transaction=False)
+        asked.zscore(self.keys.channels, str(ref))
+        asked.zrevrank(self.keys.channels, str(ref))
+        used, rank = await asked.execute()
+        return rank if used else None
+
     async def page(
         self, *, limit: int, after: Place | None = None, tenant: str | None = None
     ) -> Page[Channel, Place]:

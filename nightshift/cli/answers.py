@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # a third of a second, for commands that ask nothing
 
 #: What exit codes mean.
 NO, WRONG_USE, STORE_AWAY = 1, 2, 3
+#: A terminal shows at least so much of a table's last column on a line; what is no terminal shows all of it.
+LAST_COLUMN, WHOLE_LINES = 20, 100_000
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 
@@ -122,14 +124,25 @@ def _plain(value: Any) -> Any:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows below their headings; what is not a terminal gets whole lines."""
+    """
+    Print rows below their headings; what is not a terminal gets whole lines.
+
+    Any word may be an id, so each stays as it is and whole; the last column holds none and may be folded.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    rows = list(rows)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, heading in enumerate(columns, 1):
+        longest = max((cell_len(word) for row in rows for word in row[number - 1].split()), default=0)
+        room = longest if number < len(columns) else min(longest, LAST_COLUMN)
+        table.add_column(heading, min_width=room, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 400, highlight=False, markup=False).print(table)
+    width = None if sys.stdout.isatty() else WHOLE_LINES
+    Console(width=width, highlight=False, markup=False, emoji=False).print(table, crop=False)
 
 
 def show_facts(facts: Mapping[str, str]) -> None:

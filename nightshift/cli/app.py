@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 import nightshift
 from nightshift.cli.answers import exit_code, explain, note
@@ -44,6 +44,21 @@ class Commands(TyperGroup):
                 raise
             note(f"Error: {explain(error)}")
             raise typer.Exit(exit_code(error)) from error
+
+
+class Command(TyperCommand):
+    """Helps with what people type, not with the types that Python knows it by."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        parameters = self.get_params(ctx)
+        arguments = [
+            (each.metavar or "", each.help or "") for each in parameters if isinstance(each, TyperArgument)
+        ]
+        options = [each.get_help_record(ctx) for each in parameters if isinstance(each, TyperOption)]
+        for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row])):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 app = typer.Typer(
@@ -96,3 +111,7 @@ app.add_typer(tokens, name="tokens")
 app.command()(flower)
 app.command()(sim_llm)
 app.command(hidden=True)(community)
+
+for group in (app, *(each.typer_instance for each in app.registered_groups)):
+    for command in group.registered_commands if group else ():
+        command.cls = Command

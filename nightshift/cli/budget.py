@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from nightshift.phrases import money
 
 if TYPE_CHECKING:
     from nightshift.money.budget import Account, Budget
-    from nightshift.money.caps import Caps
+    from nightshift.money.caps import Cap, Caps
 
 budget = typer.Typer(invoke_without_command=True)
 
@@ -33,17 +34,20 @@ def show(context: typer.Context, json: Json = False) -> None:
     """Show what was spent today (UTC), by whom, what is reserved, and what the day will have cost."""
     if context.invoked_subcommand:
         return
-    found = ask(_read)
+    found, caps = ask(_read)
     if json:
-        show_json(found)
+        show_json(vars(found) | {"caps": caps})
         return
     _show(found)
+    _show_caps([cap for cap in caps if cap.level is not Level.DAY])
 
 
-async def _read(here: Deployment) -> Budget:
+async def _read(here: Deployment) -> tuple[Budget, list[Cap]]:
     from nightshift.money.budget import read_budget
+    from nightshift.money.caps import listed
 
-    return await read_budget(here.ledger, _caps(here))
+    caps = _caps(here)
+    return await read_budget(here.ledger, caps), listed(await caps.read())
 
 
 def _show(found: Budget) -> None:
@@ -68,8 +72,23 @@ def _show(found: Budget) -> None:
         )
 
 
+def _show_caps(caps: Sequence[Cap]) -> None:
+    """Those of the day are told already."""
+    if not caps:
+        return
+    typer.echo()
+    show_table(
+        ("cap on", "USD", "set"),
+        [(cap.whose, _usd(cap.micro_usd), "by hand" if cap.live else "by the settings") for cap in caps],
+    )
+
+
 def _cap(account: Account) -> str:
-    return "no cap" if account.cap is None else money(account.cap)
+    return _usd(account.cap)
+
+
+def _usd(cap: int | None) -> str:
+    return "no cap" if cap is None else money(cap)
 
 
 def _part(account: Account) -> str:
@@ -97,7 +116,7 @@ def set_cap(
     name, cap = "".join(words[:-1]), parse_cap(words[-1])
     ask(lambda here: _caps(here).set(level, name, cap, by=who()))
     whose = f"{level} {name}" if name else level if level is Level.DAY else f"each {level}"
-    typer.echo(f"{whose}: {'no cap' if cap is None else money(cap)}")
+    typer.echo(f"{whose}: {_usd(cap)}")
 
 
 @budget.command("unset")

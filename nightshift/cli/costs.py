@@ -20,9 +20,12 @@ COLUMNS = ("cost_usd", "calls", "tokens_in", "tokens_out")
 
 
 def costs(
-    by: Annotated[Listed, typer.Option(help="Whose costs are added up.")] = Listed.JOB,
+    by: Annotated[
+        Listed, typer.Option(metavar="WHAT", help=f"Whose costs are added up: {', '.join(Listed)}.")
+    ] = Listed.JOB,
     days: Annotated[
-        int, typer.Option(min=1, max=400, help="Days up to today (UTC); thirteen months are kept.")
+        int,
+        typer.Option(min=1, max=400, metavar="N", help="Days up to today (UTC); thirteen months are kept."),
     ] = 30,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
     json: Json = False,

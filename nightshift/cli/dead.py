@@ -28,7 +28,7 @@ dead = typer.Typer(invoke_without_command=True)
 @dead.callback()
 def show_dead(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = LIMIT,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = LIMIT,
     json: Json = False,
 ) -> None:
     """List the runs that failed, newest first, or let them try again."""
@@ -38,7 +38,8 @@ def show_dead(
 
 @dead.command("list")
 def list_dead(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = LIMIT, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = LIMIT,
+    json: Json = False,
 ) -> None:
     """List the runs that failed, newest first."""
     show_runs(ask(lambda here: here.ledger.ended_runs(State.FAILED, limit=limit)), json)

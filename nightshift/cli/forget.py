@@ -85,6 +85,9 @@ def _forget(subject: UserRef | ChannelRef, yes: bool, json: bool) -> None:
         found = ask(lambda here: bootstrap.forgetting().preview(subject))
         if json:
             show_json({"what": f"{subject.NOUN} {subject}", "counts": found})
+        elif not any(found.values()):
+            typer.echo(f"Nothing of {subject} is kept here; is the name right?")
+            note("Nothing was changed; --yes keeps what was said up to now from coming in.")
         else:
             typer.echo(f"Of {subject.NOUN} {subject} there are: {_counts(found)}")
             note("Nothing was changed; --yes forgets it, and nothing brings it back.")
@@ -92,9 +95,13 @@ def _forget(subject: UserRef | ChannelRef, yes: bool, json: bool) -> None:
     receipt = ask(lambda here: bootstrap.forgetting().forget(subject, by=who()))
     if json:
         show_json(show_receipt(receipt))
+    elif not any(receipt.counts.values()):
+        typer.echo(f"Nothing of {subject} was kept here; is the name right? (receipt {receipt.id})")
+        note("What was said up to now is kept from coming in.")
     else:
         typer.echo(f"Forgotten: {receipt.what}: {_counts(receipt.counts)} (receipt {receipt.id})")
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.items())
+    told = ", ".join(f"{number} {name}" for name, number in counts.items())
+    return told if any(counts.values()) else "nothing"

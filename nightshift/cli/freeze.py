@@ -19,7 +19,9 @@ def _freeze(here: Deployment) -> Freeze:
 
 
 def freeze(
-    reason: Annotated[str, typer.Option(help="Shown to whoever asks why everything stands still.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Shown to whoever asks why everything stands still.")
+    ] = "",
 ) -> None:
     """
     Stop every call to a model and every send, everywhere, within 5 s.
@@ -32,5 +34,6 @@ def freeze(
 
 def thaw() -> None:
     """Let calls and sends be made again; what waited comes back one by one."""
-    waited = ask(lambda here: _freeze(here).thaw(who()))
-    typer.echo(f"nothing is frozen; {waited} runs that waited come back one by one")
+    from nightshift.freeze import describe_thaw
+
+    typer.echo(describe_thaw(ask(lambda here: _freeze(here).thaw(who()))))

@@ -10,6 +10,7 @@ import typer
 from nightshift.cli.answers import (
     NO,
     STORE_AWAY,
+    Deployment,
     Json,
     ask,
     explain,
@@ -42,14 +43,18 @@ def status(
     It is ready when the state store answers, a beat leads, every queue is consumed by a live worker and
     the pulse is held. Exits 0 only then; 1 if something is missing, 3 if the state store is away.
     """
+    from nightshift import bootstrap
     from nightshift.overview import await_ready
 
+    async def look(here: Deployment) -> Overview:
+        return await await_ready(here.ledger, here.switches, wait or timedelta(0), bootstrap.settings())
+
     try:
-        overview = ask(lambda here: await_ready(here.ledger, here.switches, wait or timedelta(0)))
+        overview = ask(look)
     except StoreUnreachable as error:
         if not json:
             raise
-        show_json({"ready": False, "why": [explain(error)], "processes": []})
+        show_json({"ready": False, "why": [explain(error)], "processes": [], "bots": []})
         raise typer.Exit(STORE_AWAY) from error
     if json:
         show_json(overview)
@@ -65,6 +70,8 @@ def _show(overview: Overview) -> None:
     typer.secho("ready" if overview.ready else "not ready", fg=COLOURS["ok" if overview.ready else "fail"])
     for reason in overview.why:
         typer.echo(f"  - {reason}")
+    for warning in overview.warnings:
+        typer.secho(f"warning: {warning}", fg=COLOURS["warn"])
     if overview.frozen:
         typer.secho(f"frozen: {overview.frozen.describe()}; `nightshift thaw` ends it", fg=COLOURS["warn"])
     typer.echo()
@@ -81,6 +88,22 @@ def _show(overview: Overview) -> None:
             for each in overview.processes
         ],
     )
+    if overview.bots:
+        typer.echo()
+        show_table(
+            ("bot of", "on", "serves", "connected", "heard", "process"),
+            [
+                (
+                    bot.agent,
+                    bot.platform,
+                    bot.serves,
+                    when(bot.connected_since, overview.at),
+                    when(bot.heard, overview.at) if bot.alive else f"gone, {when(bot.heard, overview.at)}",
+                    bot.process,
+                )
+                for bot in overview.bots
+            ],
+        )
     ended = (f"{overview.today[how]} {how}" for how in ("done", "skipped", "failed"))
     switches = [f"{name} {'on' if on else 'off'}" for name, on in overview.switches.items()]
     typer.echo()

@@ -12,7 +12,7 @@ from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_facts, 
 from nightshift.cli.channels import Ref, channels, channels_of
 from nightshift.cli.words import duration
 from nightshift.errors import BadSetting
-from nightshift.phrases import span, when
+from nightshift.phrases import clock, span, when
 
 if TYPE_CHECKING:
     from nightshift.heartbeats.beating import Beaten
@@ -60,11 +60,10 @@ def next_beat(ref: Ref, json: Json = False) -> None:
     """Say when a channel beats next, or why it does not."""
     why = ask(lambda here: why_channel_of(here, ref))
     if json:
-        show_json({"channel": ref, "next": why.next, "says": why.says})
+        reason = None if why.next else why.says[0]
+        show_json({"channel": ref, "next": why.next, "reason": reason, "says": why.says})
     else:
-        typer.echo(
-            f"{why.next.isoformat()}, {when(why.next, datetime.now(UTC))}" if why.next else why.says[0]
-        )
+        typer.echo(f"{clock(why.next)}, {when(why.next, datetime.now(UTC))}" if why.next else why.says[0])
 
 
 async def why_channel_of(here: Deployment, ref: str) -> Why:

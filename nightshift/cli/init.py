@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,41 +13,75 @@ from typing import Annotated, Literal
 import typer
 
 from nightshift.cli.answers import note
+from nightshift.cli.words import (
+    NONE,
+    address,
+    address_or_none,
+    agent_name,
+    dollars,
+    model_name,
+    secret_in,
+    zone_name,
+)
 from nightshift.errors import BadSetting, NotPossible
 
-NONE = "none"
 PLATFORMS = ("discord", "matrix", "slack", "telegram", "webhook", NONE)
 MODEL_KEYS, PLATFORM_TOKEN = "model-keys", "platform-token"
 LOCALTIME = Path("/etc/localtime")
 
 
+def _platform(text: str) -> str:
+    if text not in PLATFORMS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(PLATFORMS)}")
+    return text
+
+
 def init(
     model_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="An endpoint that speaks OpenAI's API; none: a simulated model."),
+        typer.Option(
+            parser=address_or_none,
+            metavar="URL",
+            help="An endpoint that speaks OpenAI's API; none: a simulated model.",
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model to ask there.")] = None,
+    model: Annotated[
+        str | None, typer.Option(parser=model_name, metavar="NAME", help="The model to ask there.")
+    ] = None,
     key_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Holds the endpoint's key, or - for standard input.")
+        str | None,
+        typer.Option(
+            parser=secret_in, metavar="FILE", help="Holds the endpoint's key, or - for standard input."
+        ),
     ] = None,
     platform: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help=f"Where we speak: {', '.join(PLATFORMS)} (your bot speaks itself)."
+            parser=_platform,
+            metavar="KIND",
+            help=f"Where we speak: {', '.join(PLATFORMS)} (your bot speaks itself).",
         ),
     ] = None,
     platform_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where it is, for matrix and webhook.")
+        str | None,
+        typer.Option(parser=address, metavar="URL", help="Where it is, for matrix and webhook."),
     ] = None,
     token_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Holds the platform's token, or - for standard input.")
+        str | None,
+        typer.Option(
+            parser=secret_in, metavar="FILE", help="Holds the platform's token, or - for standard input."
+        ),
     ] = None,
-    agent: Annotated[str | None, typer.Option(metavar="NAME", help="What the agent is called here.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(parser=agent_name, metavar="NAME", help="What the agent is called here.")
+    ] = None,
     zone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Where its night is, as Europe/Berlin.")
+        str | None,
+        typer.Option(parser=zone_name, metavar="ZONE", help="Where its night is, as Europe/Berlin."),
     ] = None,
     cap: Annotated[
-        float | None, typer.Option(min=0, metavar="USD", help="What a day may cost at the most.")
+        str | None,
+        typer.Option(parser=dollars, metavar="USD", help="What a day may cost at the most; none: no cap."),
     ] = None,
     shadow: Annotated[
         bool | None, typer.Option("--shadow/--live", help="Decide everything and send nothing, at first.")
@@ -64,16 +98,14 @@ def init(
     home = _home()
     _refuse_to_replace(home, force=force or dry)
     asking = _Asking(_is_asked())
-    where = asking.text(model_url, "Model endpoint (none: a simulated model)", NONE)
+    where = asking.text(model_url, "Model endpoint (none: a simulated model)", NONE, address_or_none)
     simulated = where == NONE
-    what = None if simulated else asking.text(model, "Model", None, option="--model")
+    what = None if simulated else asking.text(model, "Model", None, model_name, option="--model")
     key = None if simulated else asking.secret(key_file, "Its key (empty if it needs none)")
-    kind = asking.text(platform, f"Platform ({', '.join(PLATFORMS)})", NONE)
-    if kind not in PLATFORMS:
-        raise BadSetting(f"--platform {kind!r} is none of {', '.join(PLATFORMS)}")
-    address = token = None
+    kind = asking.text(platform, f"Platform ({', '.join(PLATFORMS)})", NONE, _platform)
+    spot = token = None
     if kind in ("matrix", "webhook"):
-        address = asking.text(platform_url, "Its address", None, option="--platform-url")
+        spot = asking.text(platform_url, "Its address", None, address, option="--platform-url")
     if kind != NONE:
         token = asking.secret(token_file, "Its token", option="--token-file")
     plan = Plan(
@@ -82,11 +114,11 @@ def init(
         model=what,
         key=key,
         platform=kind,
-        platform_url=address,
+        platform_url=spot,
         token=token,
-        agent=asking.text(agent, "The agent's name", "default"),
-        zone=asking.text(zone, "Its time zone", _machines_zone()),
-        cap=asking.text(None if cap is None else f"{cap:g}", "What a day may cost, in dollars", "1"),
+        agent=asking.text(agent, "The agent's name", "default", agent_name),
+        zone=asking.text(zone, "Its time zone", _machines_zone(), zone_name),
+        cap=asking.text(cap, "What a day may cost, in dollars (none: no cap)", "1", dollars),
         shadow=asking.yes(shadow, "Shadow mode: decide everything, send nothing?", True),
     )
     text = plan.toml()
@@ -104,25 +136,34 @@ class _Asking:
 
     possible: bool
 
-    def text(self, given: str | None, question: str, default: str | None, *, option: str = "") -> str:
+    def text(
+        self,
+        given: str | None,
+        question: str,
+        default: str | None,
+        read: Callable[[str], str],
+        *,
+        option: str = "",
+    ) -> str:
+        """What was given, or is answered; an answer that makes no sense is told why, and asked for again."""
         if given is not None:
             return given
         if self.possible:
-            return str(typer.prompt(question, default=default))
+            return str(typer.prompt(question, default=default, value_proc=read, err=True))
         if default is None:
             raise BadSetting(f"{option} is missing, and there is nobody to ask")
         return default
 
-    def secret(self, file: str | None, question: str, *, option: str = "") -> str | None:
-        if file == "-":
-            return sys.stdin.read().strip()
-        if file:
-            try:
-                return Path(file).expanduser().read_text().strip()
-            except OSError as error:
-                raise BadSetting(f"{file} cannot be read: {error.strerror}") from error
+    def secret(self, given: str | None, question: str, *, option: str = "") -> str | None:
+        """What was given, or is typed unseen; with an option that names it, there has to be one."""
+        if given is not None:
+            return given
         if self.possible:
-            return str(typer.prompt(question, default="", hide_input=True, show_default=False)) or None
+            default = None if option else ""
+            return (
+                str(typer.prompt(question, default=default, hide_input=True, show_default=False, err=True))
+                or None
+            )
         if option:
             raise BadSetting(f"{option} is missing, and there is nobody to ask")
         return None
@@ -130,7 +171,7 @@ class _Asking:
     def yes(self, given: bool | None, question: str, default: bool) -> bool:
         if given is not None:
             return given
-        return typer.confirm(question, default=default) if self.possible else default
+        return typer.confirm(question, default=default, err=True) if self.possible else default
 
 
 @dataclass(frozen=True)
@@ -158,9 +199,12 @@ class Plan:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield "# Made by `nightshift init`. Every setting: `nightshift doctor`, docs/how-to/."
+        from nightshift.settings import DEFAULT_AGENT
+
+        cap = _quoted(NONE) if self.cap == NONE else self.cap
+        yield "# Made by `nightshift init`. docs/how-to/ tells what else may be set, subject by subject."
         yield f"shadow = {str(self.shadow).lower()}  # true: everything is decided, nothing is sent"
-        yield from ("", "[budget]", f"day = {self.cap}  # US dollars; models are asked nothing more beyond")
+        yield from ("", "[budget]", f"day = {cap}  # US dollars; models are asked nothing more beyond")
         if self.model_url and self.model:
             yield from ("", "[endpoints.main]", f"url = {_quoted(self.model_url)}")
             if self.key:
@@ -171,6 +215,8 @@ class Plan:
             if self.platform_url:
                 yield f"url = {_quoted(self.platform_url)}"
             yield f"token_file = {_quoted(str(self._secret(PLATFORM_TOKEN)))}"
+            if self.agent != DEFAULT_AGENT:
+                yield f"agent = {_quoted(self.agent)}  # whose its channels are"
         yield from ("", f"[agents.{_bare(self.agent)}]", f"zone = {_quoted(self.zone)}")
         yield f"delivers = {_quoted(self.delivers)}  # us: by the platform above; bot: with its own voice"
         yield '# about = "Who the agent is, in a few sentences."'
@@ -258,3 +304,5 @@ def _say_what_is_next(plan: Plan, token: Path) -> None:
     note("  NIGHT_URL=http://127.0.0.1:8390")
     note(f"  NIGHT_TOKEN=$(cat {token})")
     note("What it then needs, some fifteen lines, is in docs/adopt.md.")
+    if plan.delivers == "bot":
+        note("It says things itself: see `speak` in docs/adopt.md, step 3.")

@@ -36,8 +36,12 @@ def up(
 
 
 def worker(
-    role: Annotated[str, typer.Option(help="What it works on; see workers/roles.py.")] = "all",
-    name: Annotated[str | None, typer.Option(help="Its name before the @; the role by default.")] = None,
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="What it works on; see workers/roles.py.")
+    ] = "all",
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its name before the @; the role by default.")
+    ] = None,
 ) -> None:
     """Become a Celery worker for one role: its queues, its concurrency."""
     _become("worker", "--role", role, "--name", name or role)
@@ -100,14 +104,19 @@ def checkout() -> Path:
 
 
 def sim_llm(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where to listen; 0 takes a free one.")
+    ] = 0,
     latency: Annotated[
         timedelta,
         typer.Option(parser=duration, metavar="DURATION", help="How long every answer takes."),
     ] = "0s",  # type: ignore[assignment]  # typer parses it
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="What goes wrong: '429; retry-after=7', or a rule as JSON. May be given again."),
+        typer.Option(
+            metavar="FAULT",
+            help="What goes wrong: '429; retry-after=7', or a rule as JSON. May be given again.",
+        ),
     ] = None,
     value: Annotated[
         list[str] | None,
@@ -115,8 +124,8 @@ def sim_llm(
             metavar="NAME=JSON", help="What structured answers hold under this name. Several are drawn from."
         ),
     ] = None,
-    api_key: Annotated[str | None, typer.Option(help="The key callers must show.")] = None,
-    seed: Annotated[int, typer.Option(help="Other seeds give other answers.")] = 0,
+    api_key: Annotated[str | None, typer.Option(metavar="KEY", help="The key callers must show.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Other seeds give other answers.")] = 0,
 ) -> None:
     """Serve a simulated model: it speaks OpenAI's protocol, costs nothing, and nothing it says is real."""
     from nightshift.llm.simulated import SimulatedModelOptions, serve

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json as jsons
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.cli.words import instant, past
 from nightshift.errors import UnknownJob, UnknownRun
-from nightshift.phrases import clock, money, span, stamp, when
+from nightshift.phrases import clock, money, one_line, span, stamp, when
 from nightshift.runs.states import State
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def _tell(row: RunRow) -> None:
         "lease": f"until {clock(row.lease)}" if row.lease else "",
         "took": span(row.ended - row.started) if row.ended and row.started else "",
         "cost": ", ".join(f"{money(cost)} by claim {claim}" for claim, cost in _costs(row).items() if cost),
-        "checkpoint": "" if row.checkpoint is None else str(row.checkpoint),
-        "result": "" if row.result is None else str(row.result),
+        "checkpoint": _plainly(row.checkpoint),
+        "result": _plainly(row.result),
     }
     show_facts({name: value for name, value in facts.items() if value})
     typer.echo()
@@ -235,6 +236,18 @@ def _tell(row: RunRow) -> None:
     for line, (last, at) in zip(row.story, pairwise(before), strict=True):
         pause = f"+{span(at - last)}" if at > last else ""
         typer.echo(f"{stamp(at):<24}  {pause:>10}  {line.what} {line.detail}".rstrip())
+
+
+def _plainly(kept: Any) -> str:
+    """What a run keeps, on one line: ``name: value`` of each fact."""
+    if not isinstance(kept, Mapping):
+        return "" if kept is None else _value(kept)
+    return ", ".join(f"{name}: {_value(value)}" for name, value in kept.items())
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else jsons.dumps(value, ensure_ascii=False)
+    return one_line(text, len(text))
 
 
 @runs.command()

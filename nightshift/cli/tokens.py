@@ -58,7 +58,7 @@ def create(
             metavar="SCOPE", help=f"Only this of what the role may: {', '.join(SCOPES)}. May be given again."
         ),
     ] = None,
-    tenant: Annotated[str | None, typer.Option(help="See runs of this tenant alone.")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="See runs of this tenant alone.")] = None,
     agent: Annotated[
         str | None, typer.Option(metavar="AGENT", help="Of a bot: the agent that it speaks for.")
     ] = None,

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import typer
+
+from nightshift.errors import BadSchedule, BadSetting
+
+#: What is typed where there shall be no such thing.
+NONE = "none"
 
 UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -42,3 +50,81 @@ def instant(text: str) -> datetime:
         raise typer.BadParameter(
             f"{text!r} is no instant; write 2026-11-20T12:00Z, 2026-11-20T12:00+01:00 or '2026-11-20 12:00'"
         ) from None
+
+
+# Settings
+
+
+def address(text: str) -> str:
+    """Read where something on the web is; it may hold a password, so it is not repeated."""
+    from nightshift.settings import Address
+
+    return _allowed(Address, text, "that is no address; write https://HOST/PATH or http://HOST/PATH")
+
+
+def address_or_none(text: str) -> str:
+    return text if text == NONE else address(text)
+
+
+def agent_name(text: str) -> str:
+    from nightshift.settings import AgentName
+
+    rule = "write small letters, digits, - and _, up to 32, a letter first"
+    return _allowed(AgentName, text, f"{text!r} is no agent's name; {rule}")
+
+
+def model_name(text: str) -> str:
+    from nightshift.settings import ModelName
+
+    return _allowed(ModelName, text, f"{text!r} is no model's name; write what its endpoint calls it")
+
+
+def zone_name(text: str) -> str:
+    from nightshift.time.zones import zone
+
+    try:
+        return zone(text).key
+    except BadSchedule as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def dollars(text: str) -> str:
+    """Read a cap, such as 5, $0.25 or none, as the settings write it."""
+    from nightshift.money.caps import LARGEST, parse_cap
+    from nightshift.phrases import money
+
+    try:
+        cap = parse_cap(text)
+    except BadSetting as error:
+        raise typer.BadParameter(str(error)) from error
+    if cap is None:
+        return NONE
+    if cap > LARGEST:
+        raise typer.BadParameter(f"{money(cap)} is no cap; it is $0 to {money(LARGEST)}")
+    return money(cap).removeprefix("$")
+
+
+def secret_in(file: str) -> str:
+    """Read what is in a file, or on standard input for ``-``."""
+    try:
+        found = (sys.stdin.read() if file == "-" else Path(file).expanduser().read_text()).strip()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} holds no text") from None
+    if not found:
+        raise typer.BadParameter("standard input is empty" if file == "-" else f"{file} is empty")
+    return found
+
+
+def _allowed(kind: Any, text: str, otherwise: str) -> str:
+    """The text, if the settings allow it there and it can be seen."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(otherwise) from None
+    if not text.isprintable():
+        raise typer.BadParameter(otherwise)
+    return text

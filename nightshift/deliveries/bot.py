@@ -31,6 +31,7 @@ class BotPost:
         It is the bot's for a minute, and for another each time that the bot asks for more and says that it is
         ``holding`` it. After that it is offered again, and may have been sent.
         """
+        await self.deliveries.note_bot(self.tenant, self.agent)
         try:
             await self.stop.refuse()
         except Frozen:

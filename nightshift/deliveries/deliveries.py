@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
 
 from nightshift.deliveries.delivery import Delivery, DeliveryState, NewDelivery, key_of, sending_run
+from nightshift.deliveries.reasons import ASKS_WITHIN, reason_of
 from nightshift.errors import NotPossible, UnknownDelivery
 from nightshift.keys import Keys
 from nightshift.runs.row import to_ms
@@ -152,6 +154,10 @@ class Deliveries:
             raise NotPossible(f"delivery {id!r} is {delivery.state}, so it can no longer become {to}")
         return delivery
 
+    async def note_bot(self, tenant: str, agent: str) -> None:
+        """Remember for a while that this agent's bot asks for what it is to say."""
+        await self.redis.set(self.keys.bot_asks(tenant, agent), 1, px=ASKS_WITHIN)
+
     async def offer(self, tenant: str, agent: str, *, holding: Sequence[str], limit: int) -> list[Delivery]:
         """Hand a bot what it is to say, leased; what it holds stays its own. In shadow, there is nothing."""
         in_shadow = (await self.switches.read()).in_shadow
@@ -181,10 +187,12 @@ class Deliveries:
         return Delivery.from_hash(row) if row else None
 
     async def get(self, id: str) -> Delivery:
+        """The delivery, with the reason why it stands where it does."""
         delivery = await self.find(id)
         if delivery is None:
             raise _no_such(id)
-        return delivery
+        (explained,) = await self.explained([delivery])
+        return explained
 
     async def rows(self, ids: Sequence[str]) -> list[Delivery]:
         """Those that are there, in the order asked for."""
@@ -192,6 +200,22 @@ class Deliveries:
         for id in ids:
             pipeline.hgetall(self.keys.delivery(id))
         return [Delivery.from_hash(row) for row in await pipeline.execute() if row]
+
+    async def explained(self, rows: Sequence[Delivery]) -> list[Delivery]:
+        """The same with the reasons why they stand where they do, as far as anybody can tell by now."""
+        whose = {(row.tenant, row.agent) for row in rows if row.state is REQUESTED and row.by == "bot"}
+        pipeline = self.redis.pipeline(transaction=False)
+        for tenant, agent in whose:
+            pipeline.exists(self.keys.bot_asks(tenant, agent))
+        asks = dict(zip(whose, await pipeline.execute(), strict=True))
+        frozen = (await self.switches.read()).frozen
+        return [
+            replace(
+                row,
+                reason=reason_of(row, frozen=frozen, bot_asks=bool(asks.get((row.tenant, row.agent)))),
+            )
+            for row in rows
+        ]
 
     async def counts(self) -> dict[DeliveryState, int]:
         """How many of each state are kept."""

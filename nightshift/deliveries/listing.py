@@ -35,7 +35,7 @@ async def read_deliveries(
     )
 
     async def read(ids: Sequence[str]) -> dict[str, Delivery]:
-        return {row.id: row for row in await deliveries.rows(ids)}
+        return {row.id: row for row in await deliveries.explained(await deliveries.rows(ids))}
 
     entries = walk(deliveries.redis, indexes, after, descending=True)
     return await read_page(entries, read, wanted.has, limit=limit, after=after)

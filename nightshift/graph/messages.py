@@ -38,6 +38,8 @@ WORD = re.compile(r"[^\x00-/:-@\[-^`{-\x7f\s]+")
 
 Subject = Literal["ref", "user"]
 
+#: Not by the index of users: it does not find those without a name (FalkorDB 4.22).
+WITHIN = "m.ref IN $channels AND toString(m.user) IN $users"
 SEEN_FROM_HERE = "m.audience IN $audiences"
 #: Given by every search, in the order of `Found`.
 FOUND = "m.id, m.ref, m.text, m.audience, m.at"
@@ -186,17 +188,28 @@ class MessageGraph:
         await self._graph.forget_queries()
         return removed
 
+    async def remove_within(self, channels: Collection[str], users: Collection[str]) -> int:
+        """Remove all that these users said in these channels."""
+        return await self._remove(WITHIN, channels=[*channels], users=[*users])
+
     async def remove_before(self, at: datetime) -> int:
         """Remove all that was said before this instant."""
         return await self._remove("m.at < $at", at=to_ms(at))
 
     async def count_of(self, subject: Subject, name: str) -> int:
+        return await self._count(f"m.{subject} = $name", name=name)
+
+    async def count_within(self, channels: Collection[str], users: Collection[str]) -> int:
+        return await self._count(WITHIN, channels=[*channels], users=[*users])
+
+    async def channels_of(self, user: str) -> list[str]:
+        """Where this user has said something."""
         if not await self._graph.exists():
-            return 0
+            return []
         rows = await self._graph.read(
-            f"MATCH (m:Message) WHERE m.{subject} = $name RETURN count(m)", name=name
+            "MATCH (m:Message) WHERE m.user = $user RETURN DISTINCT m.ref", user=user
         )
-        return int(rows[0][0])
+        return [ref for (ref,) in rows]
 
     async def trim(self, most: int) -> int:
         """Remove the oldest if there are more than this, with some room for the next."""
@@ -213,6 +226,12 @@ class MessageGraph:
             "MATCH (m:Message {ref: $ref, audience: $before})", "SET m.audience = $after",
             ref=ref, before=before, after=after,
         )  # fmt: skip
+
+    async def _count(self, which: str, **parameters: Any) -> int:
+        if not await self._graph.exists():
+            return 0
+        rows = await self._graph.read(f"MATCH (m:Message) WHERE {which} RETURN count(m)", **parameters)
+        return int(rows[0][0])
 
     async def _remove(self, which: str, **parameters: Any) -> int:
         return await self._in_batches(f"MATCH (m:Message) WHERE {which}", "DETACH DELETE m", **parameters)

@@ -11,7 +11,9 @@ from redis.asyncio import Redis
 from nightshift.errors import Overloaded
 from nightshift.keys import Keys
 from nightshift.phrases import span
+from nightshift.runs.row import from_ms
 from nightshift.scripts import Scripts
+from nightshift.store import store_now, text_field
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Breaker:
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         """``clock`` replaces the server's time in tests."""
+        self._redis = redis
+        self._keys = keys
+        self._clock = clock
         self._scripts = Scripts("nightshift.llm", ("breaker",), redis, keys, clock=clock)
         self._rules = {
             "window_ms": _ms(rules.window),
@@ -61,6 +66,14 @@ class Breaker:
                 f"endpoint {endpoint!r} is left alone for {span(pause)}: half of its last calls failed",
                 retry_after=pause,
             )
+
+    async def pause(self, endpoint: str) -> timedelta | None:
+        """How long it is still left alone; nothing if it is trusted, zero if the next call is to try it."""
+        opened_until = await text_field(self._redis, self._keys.breaker(endpoint), "until")
+        if opened_until is None:
+            return None
+        now = self._clock() if self._clock else await store_now(self._redis)
+        return max(from_ms(opened_until) - now, timedelta(0))
 
     async def record(self, endpoint: str, ok: bool) -> None:
         """Say how a call went: a refusal with a reason is ``ok``, a time-out or an error of theirs is not."""

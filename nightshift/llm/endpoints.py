@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nightshift.masking import masked
 from nightshift.parts import Part
+from nightshift.phrases import span
 from nightshift.secret_file import secret_source
 from nightshift.settings import MAIN, EndpointSettings, Settings
 
@@ -72,3 +75,21 @@ async def _reach(client: AsyncOpenAI) -> None:
             pass
     except openai.APIStatusError:
         pass
+
+
+async def why_not_reached(name: str, endpoint: EndpointSettings) -> str:
+    """Ask the endpoint for its list of models, which costs nothing; why no answer came, if none did."""
+    import openai
+
+    part = endpoint_part(name, endpoint)
+    client = await part.start()
+    try:
+        async with asyncio.timeout(part.answer_within.total_seconds()):
+            await part.ping(client)
+    except TimeoutError:
+        return f"it does not answer within {span(part.answer_within)}"
+    except openai.APIError as error:
+        return f"it does not answer: {masked(str(error.__cause__ or error))}"
+    finally:
+        await part.close(client)
+    return ""

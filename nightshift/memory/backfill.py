@@ -1,9 +1,9 @@
 """
 Backfill: what was said while nobody listened, read from the platform once for each connection.
 
-A look finds the platforms that have connected since the last one. For each it notes what its channels are
-called, and starts two chains of runs, one run a channel. A run records the next of its chain first. So two
-channels are read at once, and one that cannot be read costs no other.
+A look finds the platforms that have connected since the last one, or to which a bot has. For each it notes
+what its channels are called, and starts two chains of runs, one run a channel. A run records the next of its
+chain first. So two channels are read at once, and one that cannot be read costs no other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import structlog
 
+from nightshift.agents.agent import Agent
+from nightshift.agents.liveness import Bot
 from nightshift.channels.channel import Channel, SeenChannel
 from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.errors import BadQuery, PlatformDown
@@ -35,6 +37,10 @@ log = structlog.get_logger("nightshift.memory")
 TASK = "tasks.backfill.backfill_channel"
 #: Channels of one platform, messages of one channel, channels read at once.
 CHANNELS, HISTORY, AT_ONCE = 10, 100, 2
+#: Messages of one channel that were taken back; with the others they are told at once.
+TAKEN_BACK = 400
+#: Bots whose platform is not in the settings are none of these: they tell what they see themselves.
+NOTHING_NEW = "no platform of [platforms.*] has connected since the last look, nor a bot to one of them"
 #: How long platforms are given to become ready when a worker looks for the first time.
 PATIENCE = timedelta(seconds=30)
 #: Among so many channels in use those of one platform are looked for.
@@ -48,6 +54,10 @@ class Backfill:
     """Everything that it takes."""
 
     platforms: Mapping[str, Platform]
+    #: Whose the channels are that a platform tells of, unless they are known for somebody else's.
+    owner_of: Callable[[str], Agent]
+    #: The bots that were heard of lately, on whatever platform.
+    bots: Callable[[], Awaitable[Sequence[Bot]]]
     connections: Connections
     messages: Messages
     queue: EmbeddingQueue
@@ -56,13 +66,15 @@ class Backfill:
     patience: timedelta = PATIENCE
 
     async def look(self, run: Run, holder: Holder) -> Outcome:
-        """Start the backfill of each platform that has connected since somebody last looked."""
+        """Start the backfill of each platform that has connected, or a bot to it, since the last look."""
         # Those that connect while a worker starts are waited for; later the next look finds them.
         first = not await self.connections.has_looked(holder, self.platforms)
         found = await ask_all(self.platforms, patience=self.patience if first else timedelta(0))
+        there = [bot for bot in await self.bots() if bot.alive]
+        bots = {name: [bot for bot in there if bot.platform == name] for name in found}
         begun: dict[str, int] = dict(run.checkpoint or {})
         for name, readiness in found.items():
-            if name not in begun and await self.connections.is_new(name, readiness, holder):
+            if name not in begun and await self.connections.is_new(name, readiness, holder, bots[name]):
                 begun[name] = to_ms(run.started_at)
         if begun:
             # Whoever goes on after us must know what has begun: noting it makes it look old.
@@ -70,7 +82,7 @@ class Backfill:
         recorded: dict[str, int] = {}
         for name, readiness in found.items():
             begins = from_ms(begun[name]) if name in begun else None
-            await self.connections.note(name, readiness, holder, begins=begins)
+            await self.connections.note(name, readiness, holder, bots[name], begins=begins)
             if begins:
                 recorded[name] = await self._start(run.ledger, self.platforms[name], begins)
         if await self.queue.count():
@@ -78,7 +90,7 @@ class Backfill:
         down = {name: each.why for name, each in found.items() if not each.ready}
         if recorded:
             return done(channels=recorded, down=down)
-        return skipped("nothing has connected", down=down)
+        return skipped(NOTHING_NEW, down=down)
 
     async def _start(self, ledger: Ledger, platform: Platform, begins: datetime) -> int:
         """Record the first run of each chain; returns how many channels are in them all."""
@@ -95,15 +107,19 @@ class Backfill:
         chosen = (active or list(listed))[:CHANNELS]
         for ref in chosen:
             if told := listed.get(ref):
-                await self._note(told)
+                channel = await self._channel(ref)
+                await self.messages.channels.record_seen(told, tenant=channel.tenant, agent=channel.agent)
         for number in range(AT_ONCE):
             lane = f"backfill:{platform.name}:{number}"
             await self._record(ledger, chosen[number::AT_ONCE], lane, begins)
         return len(chosen)
 
-    async def _note(self, told: SeenChannel) -> None:
-        known = await self.messages.channels.find(told.ref) or Channel(told.ref)
-        await self.messages.channels.record_seen(told, tenant=known.tenant, agent=known.agent)
+    async def _channel(self, ref: ChannelRef) -> Channel:
+        """The channel as it is known, or as it will be."""
+        if known := await self.messages.channels.find(ref):
+            return known
+        owner = self.owner_of(ref.platform)
+        return Channel(ref, tenant=owner.tenant, agent=owner.name)
 
     async def _record(
         self, ledger: Ledger, chain: Sequence[ChannelRef | str], lane: str, begins: datetime
@@ -112,7 +128,7 @@ class Backfill:
             return
         ref, *then = map(str, chain)
         source = f"backfill:{ref}"
-        channel = await self.messages.channels.find(ChannelRef.parse(ref)) or Channel(ChannelRef.parse(ref))
+        channel = await self._channel(ChannelRef.parse(ref))
         await ledger.record(
             RunRequest(
                 id=run_id(source, begins),
@@ -124,7 +140,7 @@ class Backfill:
                 payload={"channel": ref, "then": then},
                 tenant=channel.tenant,
                 agent=channel.agent,
-                cause=f"{channel.ref.platform} has connected",
+                cause=f"{channel.ref.platform} has connected, or a bot to it",
             )
         )
 
@@ -143,10 +159,10 @@ class Backfill:
         readiness = await platform.ready()
         if not readiness.ready:
             raise PlatformDown(readiness.why)
-        channel = await self.messages.channels.find(ref) or Channel(ref)
+        channel = await self._channel(ref)
         if readiness.user_id:
             await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel)
-        past = (await platform.history(ref.id, limit=HISTORY))[-HISTORY:]
+        past = _last(await platform.history(ref.id, limit=HISTORY))
         told = run.checkpoint or await self._observe(run, channel, past)
         if not self.queue.off:
             missing = await self._without_vectors(channel, [each.message_id for each in past])
@@ -165,6 +181,7 @@ class Backfill:
         told = {
             "new": result.new,
             "repaired": result.edited,
+            "taken_back": result.deleted,
             "known": result.known + result.echoes,
             "refused": sum(result.refused.values()),
         }
@@ -201,9 +218,16 @@ def _listed(platform: Platform, id: str, name: str, **told: Any) -> dict[Channel
     return {ref: SeenChannel(ref, name, **told)}
 
 
+def _last(past: Sequence[PastMessage]) -> list[PastMessage]:
+    """No more of it than was asked for."""
+    said = [each for each in past if not each.taken_back]
+    taken_back = [each for each in past if each.taken_back]
+    return said[-HISTORY:] + taken_back[-TAKEN_BACK:]
+
+
 def _observed(ref: ChannelRef, past: PastMessage) -> Observed:
     return Observed(
-        Kind.NEW,
+        Kind.DELETED if past.taken_back else Kind.NEW,
         ref,
         past.message_id,
         past.user_id,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.events import publish_event
 from nightshift.keys import Keys
+from nightshift.memory.message import Kind, Message, Observed, Place
 from nightshift.memory.messages import Messages
 from nightshift.runs.forget import forget_in_events, forget_in_runs
 from nightshift.runs.ledger import Ledger
@@ -46,6 +47,10 @@ class What:
     def _names(self) -> re.Pattern[str]:
         names = "|".join(re.escape(str(each)) for each in {self.subject, *self.channels})
         return re.compile(f"(?<!{MORE})(?:{names})(?!{MORE})")
+
+
+#: Says where a user has spoken, as far as it knows.
+SpokeIn = Callable[[UserRef], Awaitable[Iterable[ChannelRef]]]
 
 
 class Forgetter(Protocol):
@@ -101,12 +106,25 @@ class Receipt:
 class Forgetting:
     """Everything that has to be asked to forget."""
 
-    def __init__(self, redis: Redis, keys: Keys, messages: Messages, others: Sequence[Forgetter]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        messages: Messages,
+        others: Sequence[Forgetter],
+        *,
+        spoke_in: Sequence[SpokeIn] = (),
+    ) -> None:
+        """``spoke_in``: whoever may know more channels of a user than the messages that are kept."""
         self._redis = redis
         self._keys = keys
-        self._messages = messages
+        self._spoke_in: Sequence[SpokeIn] = (messages.channels_of, *spoke_in)
         #: What was said goes first, so that nothing new is made of it while the others forget.
-        self._forgetters: Sequence[Forgetter] = (MessageForgetter(messages), *others)
+        self._forgetters: Sequence[Forgetter] = (
+            MessageForgetter(messages),
+            ReplyForgetter(messages),
+            *others,
+        )
 
     async def preview(self, subject: UserRef | ChannelRef) -> dict[str, int]:
         """How much of it each store has."""
@@ -148,7 +166,7 @@ class Forgetting:
     async def _channels(self, subject: UserRef | ChannelRef) -> tuple[ChannelRef, ...]:
         if isinstance(subject, ChannelRef):
             return (subject,)
-        return tuple(await self._messages.channels_of(subject))
+        return tuple(sorted({ref for spoke_in in self._spoke_in for ref in await spoke_in(subject)}))
 
     async def _store(self, receipt: Receipt) -> None:
         await self._redis.hset(self._keys.receipts, receipt.id, receipt.to_json())
@@ -166,6 +184,45 @@ class MessageForgetter:
         if isinstance(what.subject, ChannelRef):
             return await self._messages.forget_channel(what.subject, dry_run=dry_run)
         return await self._messages.forget_user(what.subject, dry_run=dry_run)
+
+
+class ReplyForgetter:
+    """
+    What agents of ours said where the user has spoken, as it may quote the user.
+
+    It is as if they had taken it back, so that no backfill brings it in again. With a channel it goes anyway.
+    """
+
+    name = "replies"
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+
+    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+        if isinstance(what.subject, ChannelRef):
+            return 0
+        return sum([await self._take_back(ref, what.subject, dry_run) for ref in what.channels])
+
+    async def _take_back(self, ref: ChannelRef, user: UserRef, dry_run: bool) -> int:
+        channel = await self._messages.channels.find(ref)
+        if channel is None:
+            return 0
+        known = await self._messages.own_users(channel.tenant)
+        ours = {each.id for each in known if each.platform == ref.platform} - {user.id}
+        gone = 0
+        place: Place | None = None
+        while page := await self._messages.after(ref, place, self._messages.limits.batch):
+            place = page[-1].place
+            replies = [each for each in page if _is_of(each, ours)]
+            gone += len(replies)
+            if not dry_run:
+                taken_back = [Observed(Kind.DELETED, ref, each.id) for each in replies]
+                await self._messages.observe(taken_back, tenant=channel.tenant, agent=channel.agent)
+        return gone
+
+
+def _is_of(message: Message, ours: Collection[str]) -> bool:
+    return message.own or message.user_id in ours
 
 
 class RunForgetter:

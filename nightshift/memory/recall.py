@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import unquote
 
 import structlog
 from redis.asyncio import Redis
 
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef
+from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.errors import NightshiftError, NotPossible
 from nightshift.graph.graph import Graph
 from nightshift.graph.messages import Found, MessageGraph, Subject
-from nightshift.keys import Keys
 from nightshift.memory.audience import may_see, narrowed, seen_by
 from nightshift.memory.embedding import LONGEST, Embedder
 from nightshift.memory.forget import What
@@ -142,32 +142,47 @@ class Recall:
 
 
 class VectorForgetter:
-    """What the graphs have of messages, whosever graphs they are."""
+    """
+    What the graphs have of messages, whosever graphs they are.
+
+    With a user goes what agents of ours said where the user has spoken, and what bears no name: what we send
+    has none until its echo comes.
+    """
 
     name = "recall"
 
-    def __init__(self, graphs: Redis | None, keys: Keys) -> None:
+    def __init__(self, graphs: Redis | None, messages: Messages) -> None:
         self._graphs = graphs
-        self._prefix = keys.message_graph("")
+        self._messages = messages
+        self._prefix = messages.keys.message_graph("")
 
     async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        subject: Subject = "ref" if isinstance(what.subject, ChannelRef) else "user"
         gone = 0
-        async for graph in self._each():
+        async for tenant, graph in self._each():
+            subject: Subject = "ref" if isinstance(what.subject, ChannelRef) else "user"
+            if subject == "user":
+                ours = {"", *map(str, await self._messages.own_users(tenant))} - {str(what.subject)}
+                within = graph.count_within if dry_run else graph.remove_within
+                gone += await within([str(ref) for ref in what.channels], ours)
             act = graph.count_of if dry_run else graph.remove_of
             gone += await act(subject, str(what.subject))
         return gone
 
+    async def channels_of(self, user: UserRef) -> set[ChannelRef]:
+        """Where this user has said something that can be recalled."""
+        found = [await graph.channels_of(str(user)) async for _, graph in self._each()]
+        return {ChannelRef.parse(ref) for refs in found for ref in refs}
+
     async def forget_before(self, at: datetime) -> int:
         """Forget what was said before this instant; returns how many messages."""
-        return sum([await graph.remove_before(at) async for graph in self._each()])
+        return sum([await graph.remove_before(at) async for _, graph in self._each()])
 
-    async def _each(self) -> AsyncIterator[MessageGraph]:
+    async def _each(self) -> AsyncIterator[tuple[str, MessageGraph]]:
         if self._graphs is None:
             return
         for name in await command(self._graphs, "GRAPH.LIST"):
             if name.startswith(self._prefix):
-                yield MessageGraph(Graph(self._graphs, name))
+                yield unquote(name.removeprefix(self._prefix)), MessageGraph(Graph(self._graphs, name))
 
 
 def _fused(*rankings: Sequence[Found]) -> list[tuple[float, Found]]:

@@ -35,6 +35,13 @@ class Cap:
     #: Changed while everything runs, rather than given by the settings.
     live: bool
 
+    @property
+    def whose(self) -> str:
+        """Say whom it limits."""
+        if self.level is Level.DAY:
+            return "everything"
+        return f"{self.level} {self.name}" if self.name else f"each {self.level}"
+
 
 class Caps:
     """The caps as they apply: what the store says before the settings, a name of its own before each."""
@@ -81,6 +88,11 @@ class Caps:
         await spread_waiting(self._redis, self._keys, OutOfBudget)
         facts = {"level": level, "name": name, "cap": cap, "by": by}
         await publish_event(self._redis, self._keys, "cap_changed", f"budget:{level}", facts=facts)
+
+
+def listed(caps: Mapping[tuple[Level, str], Cap]) -> list[Cap]:
+    """The caps as people read them, level by level."""
+    return sorted(caps.values(), key=lambda cap: (list(Level).index(cap.level), cap.name))
 
 
 def cap_of(caps: Mapping[tuple[Level, str], Cap], level: Level, name: str) -> int | None:

@@ -2,12 +2,14 @@
 Connections to the platforms: when one began, and whether it still lasts.
 
 A connection begins when a platform is found ready. It ends when it is found not to be, when it knows us by
-another user, or when the worker that found it has ended: whoever looks next begins another.
+another user, or when the worker that found it has ended: whoever looks next begins another. It also begins
+anew with each connection of a bot, which heard nothing before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from nightshift.agents.liveness import Bot
 from nightshift.keys import Keys
 from nightshift.platforms.platform import Platform, Readiness
 from nightshift.processes import read_processes
@@ -24,6 +27,8 @@ from nightshift.store import text_hash
 ASK_AGAIN = timedelta(seconds=1)
 #: Longer than any platform takes to say whether it is ready.
 ANSWER_WITHIN = timedelta(seconds=20)
+#: A bot that has said for so long that it is connected since then has not just made that up.
+SETTLED = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ class Connection:
     user_id: str
     held_by: str
     why: str
+    #: The bots that were there.
+    bots: frozenset[str] = frozenset()
+
+    def is_older_than(self, bot: Bot) -> bool:
+        """
+        Whether this bot connected after it began.
+
+        Of one that was there when somebody last looked, a second sign of life has to say the same: some bots
+        say each time that they have just connected.
+        """
+        anew = _name(bot) not in self.bots or bot.heard - bot.connected_since >= SETTLED
+        return anew and bot.connected_since > self.since
 
 
 NEVER = Connection(False, 0, EPOCH, "", "", "")
@@ -72,6 +89,7 @@ class Connections:
             row["user_id"],
             row["held_by"],
             row["why"],
+            frozenset(json.loads(row.get("bots", "[]"))),
         )
 
     async def has_looked(self, holder: Holder, platforms: Iterable[str]) -> bool:
@@ -79,18 +97,27 @@ class Connections:
         found = [await self.find(platform) for platform in platforms]
         return any(each.held_by == str(holder) for each in found if each)
 
-    async def is_new(self, platform: str, readiness: Readiness, holder: Holder) -> bool:
-        """Whether what was found just now is the beginning of a connection."""
+    async def is_new(
+        self, platform: str, readiness: Readiness, holder: Holder, bots: Iterable[Bot] = ()
+    ) -> bool:
+        """Whether what was found just now is the beginning of a connection; ``bots``: who is there."""
         before = await self.find(platform)
         return readiness.ready and (
             before is None
             or not before.up
             or before.user_id != readiness.user_id
+            or any(map(before.is_older_than, bots))
             or not await self._is_held(before, holder)
         )
 
     async def note(
-        self, platform: str, readiness: Readiness, holder: Holder, *, begins: datetime | None
+        self,
+        platform: str,
+        readiness: Readiness,
+        holder: Holder,
+        bots: Iterable[Bot] = (),
+        *,
+        begins: datetime | None,
     ) -> None:
         """Store what was found; ``begins``: a connection begins with it. Safe to repeat."""
         row: dict[Any, Any] = {
@@ -98,6 +125,7 @@ class Connections:
             "user_id": readiness.user_id,
             "why": readiness.why,
             "held_by": str(holder),
+            "bots": json.dumps(sorted(map(_name, bots))),
         }
         before = await self.find(platform) or NEVER
         if begins and before.since != begins:
@@ -113,6 +141,10 @@ class Connections:
         return any(
             each.alive and each.name == worker for each in await read_processes(self._redis, self._keys)
         )
+
+
+def _name(bot: Bot) -> str:
+    return f"{bot.tenant} {bot.agent} {bot.process}"
 
 
 async def ask_all(platforms: Mapping[str, Platform], *, patience: timedelta) -> dict[str, Readiness]:

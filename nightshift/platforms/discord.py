@@ -44,13 +44,14 @@ class DiscordPlatform(Platform):
     #: Discord knows a nonce for "the past few minutes".
     repeatable_for = timedelta(minutes=2)
 
-    def __init__(self, name: str, token: Callable[[], str], url: str = API) -> None:
+    def __init__(self, name: str, token: Callable[[], str], url: str = API, *, token_in: str = "") -> None:
         self.name = name
         self._buckets = Buckets()
         self._api = Endpoint(
             name,
             url,
             lambda: {"Authorization": f"Bot {token()}", "User-Agent": USER_AGENT},
+            token_in=token_in,
             learn=self._buckets.learn,
         )
 

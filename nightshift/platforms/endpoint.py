@@ -59,7 +59,8 @@ class _Complaint(BaseModel):
     def reason(self) -> str:
         words = (self.error, self.message, self.description)
         said = next((each for each in words if isinstance(each, str) and each), "")
-        return "".join(letter if letter.isprintable() else " " for letter in said[:LONGEST_REASON])
+        plain = "".join(letter if letter.isprintable() else " " for letter in said[:LONGEST_REASON])
+        return plain.rstrip(" .")  # what to do about it follows
 
     @property
     def wait(self) -> timedelta | None:
@@ -91,18 +92,21 @@ class Endpoint:
         url: str,
         headers: Callable[[], Mapping[str, str]] = dict,
         *,
+        token_in: str = "",
         learn: Callable[[str, int, Mapping[str, str]], None] | None = None,
         reuse: bool = True,
         answer_within: timedelta = ANSWER_WITHIN,
     ) -> None:
         """
-        ``headers`` are made anew for each request, as the token in them may change.
+        ``headers`` are made anew for each request, as the token in them may change. ``token_in`` is where
+        whoever must replace it finds it, if the settings do not hold it themselves.
 
         ``learn`` is told the method and path, the status and the headers of each answer. ``reuse`` suits a
         platform where a send can be repeated: a connection kept open may be found closed only after the
         request went out on it, and then nobody knows.
         """
         self.name = name
+        self.token_in = token_in or f"[platforms.{name}]"
         self._url = url.rstrip("/")
         self._headers = headers
         self._learn = learn
@@ -211,7 +215,7 @@ class Endpoint:
         if status == 429:
             return RateLimited(said, retry_after=wait)
         if status == 401:
-            return PlatformDown(f"{said}; check the token in [platforms.{self.name}]")
+            return PlatformDown(f"{said}; check the token in {self.token_in}")
         if status == 503:
             return PlatformDown(said, retry_after=wait)
         if status >= 500 or status == 408:

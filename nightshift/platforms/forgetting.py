@@ -27,10 +27,5 @@ class RoomForgetter:
             if not dry_run:
                 await platform.forget_room(what.subject.id)
             return said
-        if not dry_run:
-            return await platform.forget_user(what.subject.id)
-        rooms = [each.id for each in await platform.servers_and_channels()]
-        return sum([await self._said_by(what.subject.id, platform, room) for room in rooms])
-
-    async def _said_by(self, user: str, platform: LocalPlatform, room: str) -> int:
-        return sum(each.user_id == user for each in await platform.history(room, limit=MESSAGES))
+        rooms = {each.id for each in what.channels if each.platform == platform.name}
+        return await platform.forget_user(what.subject.id, rooms, dry_run=dry_run)

@@ -25,32 +25,38 @@ LOCAL = {"local": PlatformSettings(kind="local")}
 
 def new_platform(name: str, settings: PlatformSettings, redis: Redis, keys: Keys) -> Platform:
     """The platform that these settings describe; nothing is asked of it yet."""
-    token, url = _token(name, settings), settings.url or ""
+    token_in, url = _token_in(name, settings), settings.url or ""
+    token = _token(token_in, settings)
     match settings.kind:
         case "matrix":
-            return MatrixPlatform(name, url, token)
+            return MatrixPlatform(name, url, token, token_in=token_in)
         case "discord":
-            return DiscordPlatform(name, token, url or discord.API)
+            return DiscordPlatform(name, token, url or discord.API, token_in=token_in)
         case "slack":
-            return SlackPlatform(name, token, url or slack.API)
+            return SlackPlatform(name, token, url or slack.API, token_in=token_in)
         case "telegram":
-            return TelegramPlatform(name, token, url or telegram.API)
+            return TelegramPlatform(name, token, url or telegram.API, token_in=token_in)
         case "webhook":
-            return WebhookPlatform(name, url, token)
+            return WebhookPlatform(name, url, token, token_in=token_in)
         case "apprise":
             return ApprisePlatform(name, token)
         case "local":
             return LocalPlatform(name, redis, keys)
 
 
-def _token(name: str, settings: PlatformSettings) -> Callable[[], str]:
+def _token_in(name: str, settings: PlatformSettings) -> str:
+    """Where whoever must replace the token finds it."""
+    return f"[platforms.{name}]" + (f" (token_file: {settings.token_file})" if settings.token_file else "")
+
+
+def _token(place: str, settings: PlatformSettings) -> Callable[[], str]:
     """What reads the token each time it is used, and refuses one that is none."""
     read = secret_source(settings.token, settings.token_file)
 
     def token() -> str:
         secret = read() if read else ""
         if not (secret.isascii() and secret.isprintable() and secret):
-            raise BadSetting(f"the token of [platforms.{name}] is not one line of plain ASCII; set it anew")
+            raise BadSetting(f"the token in {place} is not one line of plain ASCII; set it anew")
         return secret
 
     return token

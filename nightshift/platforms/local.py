@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -80,13 +80,21 @@ class LocalPlatform(Platform):
         await self._redis.delete(self._keys.room(room))
         await self._redis.zrem(self._keys.rooms, room)
 
-    async def forget_user(self, user: str) -> int:
-        """Remove what this person said in any room; how many messages that were."""
+    async def forget_user(self, user: str, rooms: Collection[str] = (), *, dry_run: bool = False) -> int:
+        """
+        Remove what this person said in any room, and what we said there; how many messages that were.
+
+        ``rooms``: where else they have spoken. What we say may quote them.
+        """
         gone = 0
         async for room, _ in self._redis.zscan_iter(self._keys.rooms):
             key = self._keys.room(room)
-            theirs = [id for id, said in await self._said(self._redis.xrange(key)) if said.user_id == user]
-            gone += await self._redis.xdel(key, *theirs) if theirs else 0
+            said = await self._said(self._redis.xrange(key))
+            spoke = room in rooms or any(each.user_id == user for _, each in said)
+            going = [id for id, each in said if each.user_id == user or (spoke and each.is_bot)]
+            if going and not dry_run:
+                await self._redis.xdel(key, *going)
+            gone += len(going)
         return gone
 
     async def _said(self, entries: Awaitable[Any]) -> list[tuple[str, _Said]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -25,7 +26,8 @@ LONGEST = 30_000
 PAGES, PAGE = 10, 100
 WRITTEN = ("m.text", "m.notice", "m.emote")
 NOTHING = {"not_types": ["*"]}
-#: Of all that a sync tells: what each room is called, and how many are in it.
+MESSAGE, ENCRYPTION = "m.room.message", "m.room.encryption"
+#: Of all that a sync tells: what each room is called, how many are in it, and whether they encrypt.
 ROOMS_ONLY = {
     "presence": NOTHING,
     "account_data": NOTHING,
@@ -34,12 +36,12 @@ ROOMS_ONLY = {
         "ephemeral": NOTHING,
         "timeline": {"limit": 1, **NOTHING},
         "state": {
-            "types": ["m.room.name", "m.room.canonical_alias", "m.room.create"],
+            "types": ["m.room.name", "m.room.canonical_alias", "m.room.create", ENCRYPTION],
             "lazy_load_members": True,
         },
     },
 }
-MESSAGES_ONLY = {"types": ["m.room.message"], "lazy_load_members": True}
+MESSAGES_ONLY = {"types": [MESSAGE], "lazy_load_members": True}
 SPACE = "m.space"
 #: A room of so many members is a conversation of two.
 PAIR = 2
@@ -52,12 +54,13 @@ class MatrixPlatform(Platform):
     #: As long as Synapse surely keeps a transaction id across restarts.
     repeatable_for = timedelta(hours=23)
 
-    def __init__(self, name: str, url: str, token: Callable[[], str]) -> None:
+    def __init__(self, name: str, url: str, token: Callable[[], str], *, token_in: str = "") -> None:
         self.name = name
         self._api = Endpoint(
             name,
             f"{url.rstrip('/')}/_matrix/client/v3",
             lambda: {"Authorization": f"Bearer {token()}"},
+            token_in=token_in,
         )
 
     async def ready(self) -> Readiness:
@@ -79,38 +82,39 @@ class MatrixPlatform(Platform):
                 f"{out.channel_id} is encrypted end to end, and what we send would not be; "
                 'set delivers = "bot" for its agent, so that the bot itself speaks there'
             )
-        path = ("rooms", out.channel_id, "send", "m.room.message", out.key)
+        path = ("rooms", out.channel_id, "send", MESSAGE, out.key)
         sent = await self._api.ask(_SENT, "PUT", *path, body=content)
         return Sent(sent.event_id, datetime.now(UTC))
 
     async def _is_encrypted(self, room: str) -> bool:
         """Whether it is now: any room may come to be so at any time."""
         try:
-            await self._api.call("GET", "rooms", room, "state", "m.room.encryption")
+            await self._api.call("GET", "rooms", room, "state", ENCRYPTION)
         except MissingOnPlatform:
             return False
         return True
 
     async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
         own = await self._own_id()
-        past = _Past(own)
+        past = _Past(own, limit)
         query = {"dir": "b", "limit": str(PAGE), "filter": json.dumps(MESSAGES_ONLY)}
         for _ in range(PAGES):
             page = await self._api.ask(_PAGE, "GET", "rooms", channel_id, "messages", query=query)
             past.read(page)
-            if page.end is None or len(past.messages) >= limit:
+            if page.end is None or past.is_whole:
                 break
             query["from"] = page.end
-        return past.messages[:limit][::-1]
+        return past.messages[::-1]
 
     async def servers_and_channels(self) -> list[Server]:
+        """The rooms in which something can be read and said."""
         query = {"timeout": "0", "filter": json.dumps(ROOMS_ONLY)}
         synced = await self._api.ask(_SYNCED, "GET", "sync", query=query)
         rooms = [(id, room, _told(room.state.events)) for id, room in synced.rooms.join.items()]
         return [
             Server(id, _room_name(room, told), room.summary.members, is_dm=room.is_pair)
             for id, room, told in rooms
-            if told.get("m.room.create", {}).get("type") != SPACE
+            if ENCRYPTION not in told and told.get("m.room.create", {}).get("type") != SPACE
         ]
 
     async def close(self) -> None:
@@ -142,16 +146,19 @@ class _Content(BaseModel):
     relates_to: _Relation = Field(_Relation(), alias="m.relates_to")
 
 
-class _Message(BaseModel):
+class _Event(BaseModel):
     event_id: Id
     sender: Id
     #: Milliseconds since 1970, up to the year 9999.
     origin_server_ts: Annotated[int, Field(ge=0, le=253402300799999)]
-    content: _Content
 
     @property
     def at(self) -> datetime:
         return datetime.fromtimestamp(self.origin_server_ts / 1000, UTC)
+
+
+class _Message(_Event):
+    content: _Content
 
 
 class _Page(BaseModel):
@@ -195,11 +202,17 @@ _SYNCED = TypeAdapter(_Synced)
 class _Past:
     """Messages as they now stand, newest first, read backwards: an edit is met before what it edits."""
 
-    def __init__(self, own_id: str) -> None:
+    def __init__(self, own_id: str, limit: int) -> None:
         self.messages: list[PastMessage] = []
         self._own_id = own_id
+        #: How many more there may be, without those that were taken back.
+        self._room = limit
         self._edits: dict[tuple[str, str], _Message] = {}
         self._names: dict[str, str] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        return self._room <= 0
 
     def read(self, page: _Page) -> None:
         for event in page.state:
@@ -207,11 +220,26 @@ class _Past:
             if isinstance(name := content.get("displayname"), str) and name:
                 self._names[str(event.get("state_key"))] = name
         for event in page.chunk:
-            try:
-                message = _Message.model_validate(event)
-            except ValidationError:  # redacted, or nonsense
-                continue
-            self._take(message)
+            if self.is_whole:
+                break
+            with suppress(ValidationError):  # nonsense
+                if _is_redacted(event):
+                    self._take_redacted(_Event.model_validate(event))
+                else:
+                    self._take(_Message.model_validate(event))
+
+    def _take_redacted(self, event: _Event) -> None:
+        self.messages.append(
+            PastMessage(
+                message_id=event.event_id,
+                user_id=event.sender,
+                user_name=self._name(event.sender),
+                text="",
+                at=event.at,
+                is_bot=event.sender == self._own_id,
+                taken_back=True,
+            )
+        )
 
     def _take(self, message: _Message) -> None:
         relation = message.content.relates_to
@@ -223,12 +251,13 @@ class _Past:
         content = (edit.content.new_content if edit else None) or message.content
         if content.msgtype not in WRITTEN:
             return
+        self._room -= 1
         replied = relation.in_reply_to.event_id if relation.in_reply_to else ""
         self.messages.append(
             PastMessage(
                 message_id=message.event_id,
                 user_id=message.sender,
-                user_name=self._names.get(message.sender, message.sender),
+                user_name=self._name(message.sender),
                 text=_without_quote(content.body) if replied and not edit else content.body,
                 at=message.at,
                 reply_to=replied,
@@ -238,11 +267,23 @@ class _Past:
             )
         )
 
+    def _name(self, user: str) -> str:
+        return self._names.get(user, user)
+
 
 def _without_quote(body: str) -> str:
     """The text of a reply without the lines of the other message that older clients put before it."""
     quote, gap, text = body.partition("\n\n")
     return text if gap and all(line.startswith("> ") for line in quote.split("\n")) else body
+
+
+def _is_redacted(event: object) -> bool:
+    """Whether it was a message before the homeserver took out what was in it."""
+    if not isinstance(event, dict) or event.get("type") != MESSAGE:
+        return False
+    unsigned = event.get("unsigned")
+    told = isinstance(unsigned, dict) and "redacted_because" in unsigned
+    return told or event.get("content") == {}
 
 
 def _content_of(event: object, type: str) -> Mapping[str, Any]:

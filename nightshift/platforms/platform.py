@@ -40,6 +40,8 @@ class PastMessage:
     reply_to: str = ""
     is_bot: bool = False
     edited_at: datetime | None = None
+    #: It was taken back since, and nothing of its text is left.
+    taken_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,11 @@ class Platform(Protocol):
         ...
 
     async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
-        """The channel's last messages, oldest first; none if the platform shows bots no past."""
+        """
+        The channel's last messages, oldest first; none if the platform shows bots no past.
+
+        Those that were taken back are among them where the platform tells of them, and do not count.
+        """
         ...
 
     async def servers_and_channels(self) -> list[Server]:

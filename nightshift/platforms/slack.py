@@ -41,9 +41,15 @@ class SlackPlatform(Platform):
     #: Slack documents no key for messages.
     repeatable_for = timedelta(0)
 
-    def __init__(self, name: str, token: Callable[[], str], url: str = API) -> None:
+    def __init__(self, name: str, token: Callable[[], str], url: str = API, *, token_in: str = "") -> None:
         self.name = name
-        self._api = Endpoint(name, url, lambda: {"Authorization": f"Bearer {token()}"}, reuse=False)
+        self._api = Endpoint(
+            name,
+            url,
+            lambda: {"Authorization": f"Bearer {token()}"},
+            token_in=token_in,
+            reuse=False,
+        )
 
     async def ready(self) -> Readiness:
         return await readiness(self._own_id())
@@ -112,7 +118,7 @@ class SlackPlatform(Platform):
     def _refusal(self, error: str, unclear: Callable[[str], NightshiftError]) -> NightshiftError:
         says = f"{self.name} answered {error[:100]!r}"
         if error in TOKEN_REFUSED:
-            return PlatformDown(f"{says}; check the token in [platforms.{self.name}]")
+            return PlatformDown(f"{says}; check the token in {self._api.token_in}")
         if error in NOBODY_KNOWS:
             return unclear(says)
         if error == "service_unavailable":

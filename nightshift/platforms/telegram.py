@@ -28,10 +28,10 @@ class TelegramPlatform(Platform):
     #: Telegram takes no key.
     repeatable_for = timedelta(0)
 
-    def __init__(self, name: str, token: Callable[[], str], url: str = API) -> None:
+    def __init__(self, name: str, token: Callable[[], str], url: str = API, *, token_in: str = "") -> None:
         self.name = name
         self._token = token
-        self._api = Endpoint(name, url, reuse=False)
+        self._api = Endpoint(name, url, token_in=token_in, reuse=False)
 
     async def ready(self) -> Readiness:
         return await readiness(self._own_id(), lacks=LACKS)

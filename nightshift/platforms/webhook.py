@@ -27,10 +27,10 @@ class WebhookPlatform(Platform):
     #: Part of what Standard Webhooks asks of a receiver.
     repeatable_for = timedelta(days=1)
 
-    def __init__(self, name: str, url: str, secret: Callable[[], str]) -> None:
+    def __init__(self, name: str, url: str, secret: Callable[[], str], *, token_in: str = "") -> None:
         self.name = name
         self._secret = secret
-        self._api = Endpoint(name, url)
+        self._api = Endpoint(name, url, token_in=token_in)
 
     async def ready(self) -> Readiness:
         return await readiness(self._reach(), lacks=LACKS)

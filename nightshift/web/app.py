@@ -29,7 +29,7 @@ from nightshift.processes import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Ledger
 from nightshift.store import new_client
 from nightshift.switches import Switches
-from nightshift.web import health, problems
+from nightshift.web import health, problems, unrouted
 from nightshift.web.api import (
     alive,
     channels,
@@ -112,6 +112,7 @@ def create_app() -> FastAPI:
         return app.openapi()
 
     app.include_router(v1)
+    unrouted.install(app, below=v1.prefix)
     return app
 
 

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from nightshift.errors import PlatformDown, RateLimited, RefusedByPlatform
 from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Outgoing
-from tests.matrix.synapse import BURST, PYTHON, Synapse, User, synapse
+from tests.matrix.synapse import BURST, Synapse, User
 
 pytestmark = pytest.mark.homeserver
 
 LONG = '🌙"\n' * 200_000
-
-
-@pytest.fixture(scope="module")
-def homeserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synapse]:
-    if not PYTHON.exists():
-        pytest.fail("no Synapse here: `make test-matrix` installs it and runs these tests")
-    folder: Path = tmp_path_factory.mktemp("synapse")
-    with synapse(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def ann(homeserver: Synapse) -> User:
-    return homeserver.register("ann")
-
-
-@pytest.fixture
-def bot(homeserver: Synapse) -> User:
-    """The user who is the bot, as a person would use the account."""
-    return homeserver.register("bot")
-
-
-@pytest.fixture
-def room(ann: User, bot: User) -> str:
-    room = ann.create_room(bot, name="Garden")
-    bot.join(room)
-    return room
 
 
 @pytest.fixture
@@ -83,10 +55,8 @@ async def test_history_is_as_people_now_see_it(
     matrix: MatrixPlatform, ann: User, bot: User, room: str
 ) -> None:
     asked = ann.say(room, "Who waters the rozes?")
-    regretted = ann.say(room, "never mind")
     ann.edit(room, asked, "Who waters the roses?")
     ann.edit(room, asked, "Who waters the red roses?")
-    ann.redact(room, regretted)
     bot.edit(room, asked, "I owe everybody money")  # the homeserver takes it, but it is nobody's edit
     answered = await matrix.send(Outgoing(room, "I do. @room", key="run/0", reply_to=asked))
     question, answer = await matrix.history(room, limit=100)
@@ -103,13 +73,30 @@ async def test_history_is_as_people_now_see_it(
     assert abs(answer.at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+async def test_what_was_taken_back_is_told_without_its_text(
+    matrix: MatrixPlatform, ann: User, bot: User, room: str
+) -> None:
+    kept = ann.say(room, "good night")
+    regretted = ann.say(room, "a secret")
+    ann.edit(room, regretted, "a worse secret")
+    ann.redact(room, regretted)
+    own = (await matrix.send(Outgoing(room, "I know a secret", key="run/0"))).message_id
+    bot.redact(room, own)
+    found = await matrix.history(room, limit=1)
+    assert [(each.message_id, each.user_id, each.text, each.taken_back) for each in found] == [
+        (kept, ann.id, "good night", False),
+        (regretted, ann.id, "", True),
+        (own, bot.id, "", True),
+    ]
+
+
 async def test_the_last_messages_are_told_oldest_first(matrix: MatrixPlatform, ann: User, room: str) -> None:
     for number in range(5):
         ann.say(room, str(number))
     assert [each.text for each in await matrix.history(room, limit=3)] == ["2", "3", "4"]
 
 
-async def test_rooms_are_listed_and_invitations_stay_invitations(
+async def test_rooms_that_can_be_read_are_listed_and_invitations_stay_invitations(
     matrix: MatrixPlatform, homeserver: Synapse, ann: User, bot: User, room: str
 ) -> None:
     bob = homeserver.register("bob")
@@ -120,6 +107,14 @@ async def test_rooms_are_listed_and_invitations_stay_invitations(
         bot.join(joined)
     bob.join(crowd)
     invited = ann.create_room(bot, name="Later")
+    algorithm = {"algorithm": "m.megolm.v1.aes-sha2"}
+    encryption = {"type": "m.room.encryption", "state_key": "", "content": algorithm}
+    encrypted = ann.create_room(bot, name="From the start", initial_state=[encryption])
+    encrypted_later = ann.create_room(bot, name="Since now")
+    for joined in (encrypted, encrypted_later):
+        bot.join(joined)
+    ann.say(encrypted_later, "now we speak among ourselves")
+    ann.encrypt(encrypted_later)
 
     servers = await matrix.servers_and_channels()
     found = {each.id: (each.name, each.member_count, each.is_dm) for each in servers}
@@ -128,7 +123,7 @@ async def test_rooms_are_listed_and_invitations_stay_invitations(
         crowd: ("Crowd", 3, False),
         pair: (ann.id, 2, True),
     }
-    assert invited not in found
+    assert not {invited, encrypted, encrypted_later} & set(found)
 
 
 async def test_what_is_not_allowed_is_refused(matrix: MatrixPlatform, ann: User) -> None:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from nightshift.errors import Frozen, OutOfBudget
 from nightshift.events import read_events
-from nightshift.freeze import LOOK_AGAIN, Freeze
+from nightshift.freeze import LOOK_AGAIN, Freeze, describe_thaw
 from nightshift.keys import Keys
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
@@ -57,11 +57,24 @@ async def test_what_is_frozen_refuses_and_says_by_whom_and_why_until_it_thaws(
     with pytest.raises(Frozen, match=r"^ann froze .* it says odd things; `nightshift thaw` ends it$"):
         await freeze.refuse()
     assert (await Switches(redis, keys, Settings()).read()).frozen == await freeze.state()
-    await freeze.thaw("ben")
-    await freeze.thaw("ben")
+    assert await freeze.thaw("ben") == 0
+    assert await freeze.thaw("ben") is None
     await freeze.refuse()
     told = [(event.type, event.facts["by"]) for event in await read_events(redis, keys, after="0", limit=9)]
     assert told == [("frozen", "ann"), ("thawed", "ben")]
+
+
+@pytest.mark.parametrize(
+    ("waited", "told"),
+    [
+        (None, "nothing was frozen"),
+        (0, "thawed; no run had to wait"),
+        (1, "thawed; one run that waited comes back"),
+        (7, "thawed; 7 runs that waited come back one by one"),
+    ],
+)
+def test_a_thaw_says_what_it_did(waited: int | None, told: str) -> None:
+    assert describe_thaw(waited) == told
 
 
 async def test_calls_under_way_are_cut_short_wherever_they_are(

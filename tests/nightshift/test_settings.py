@@ -146,6 +146,21 @@ def test_whoever_sets_it_up_in_whatever_way_has_a_home_of_their_own(
 # What is wrong
 
 
+def test_a_file_that_cannot_be_read_is_named_by_its_path(write: Write, home: Path) -> None:
+    write("concurrency = ")
+    with pytest.raises(BadSetting, match=f"^{home}/nightshift.toml is not valid TOML: "):
+        load_settings()
+
+
+def test_words_of_ours_are_told_without_what_pydantic_puts_before_them(write: Write) -> None:
+    write('[agents.ann]\nzone = "Europe/Berln"\n[platforms.x]\nkind = "discord"')
+    with pytest.raises(BadSetting) as refused:
+        load_settings()
+    assert "Value error" not in str(refused.value)
+    assert "'Europe/Berln'): time zone 'Europe/Berln' is not known" in str(refused.value)
+    assert "setting 'platforms.x': discord needs token or token_file" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -159,6 +174,10 @@ def test_whoever_sets_it_up_in_whatever_way_has_a_home_of_their_own(
         ("[budget]\nday = -1", "setting 'budget.day' (it is -1): "),
         ("[budget.only.galaxy]\nx = 1", "Input should be 'run', 'source', "),
         ("[jobs.tidy]\nlate = 'later'", "setting 'jobs.tidy.late' (it is 'later'): "),
+        (
+            "[agents.night]\n[platforms.here]\nkind = 'local'\nagent = 'nigth'",
+            "setting 'platforms.here.agent': no agent is called 'nigth'; there are default, night, and ",
+        ),
         ("concurrency = ", "nightshift.toml is not valid TOML: "),
     ],
 )

@@ -42,7 +42,7 @@ class DeliveryView(View):
     channel: str = Field(description="PLATFORM:ID, with the id percent-encoded")
     text: str = Field(description="empty once it was forgotten")
     state: DeliveryState
-    reason: str
+    reason: str = Field(description="why it stands there, and what it waits for")
     message_id: str = Field(description="the platform's, once it has it")
     by: str = Field(description="who sends it: `us`, or the agent's own `bot`")
     tenant: str
@@ -196,7 +196,9 @@ async def decide(request: Request, token: Operator, id: IdPath, resolution: Reso
 
 @router.get("/{id:path}", summary="Show one delivery", responses=REFUSALS | NOT_THERE)
 async def show(request: Request, token: Reader, id: IdPath) -> DeliveryView:
-    return DeliveryView.of(await visible(Web.of(request), token, id))
+    web = Web.of(request)
+    (delivery,) = await web.deliveries.explained([await visible(web, token, id)])
+    return DeliveryView.of(delivery)
 
 
 async def visible(web: Web, token: Token, id: str) -> Delivery:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from nightshift import bootstrap
+from nightshift.freeze import describe_thaw
 from nightshift.money.budget import read_budget
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.costs import KEPT_DAYS, read_costs
@@ -119,8 +120,7 @@ async def freeze(request: Request, token: KeeperAdmin, why: Reason) -> FreezingV
 
 @router.post("/thaw", summary="Let calls and sends be made again; what waited comes back one by one")
 async def thaw(request: Request, token: KeeperAdmin) -> Done:
-    waited = await Web.of(request).freeze.thaw(token.name)
-    return Done(says=f"nothing is frozen; {waited} runs that waited come back one by one")
+    return Done(says=describe_thaw(await Web.of(request).freeze.thaw(token.name)))
 
 
 def _caps(request: Request) -> Caps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from nightshift import bootstrap
 from nightshift.overview import read_overview
 from nightshift.web.api.views import Standing
 from nightshift.web.guard import REFUSALS, Keeper
@@ -15,4 +16,5 @@ router = APIRouter(prefix="/status", tags=["status"], responses=REFUSALS)
 @router.get("", summary="Say whether the deployment is ready, and who is there")
 async def status(request: Request, token: Keeper) -> Standing:
     web = Web.of(request)
-    return Standing.model_validate(await read_overview(web.ledger, web.switches))
+    overview = await read_overview(web.ledger, web.switches, bootstrap.settings())
+    return Standing.model_validate(overview)

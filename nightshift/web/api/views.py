@@ -160,6 +160,19 @@ class ProcessView(View):
     facts: Mapping[str, Any]
 
 
+class BotView(View):
+    """A process of an agent's bot, as it was last heard of."""
+
+    agent: str
+    tenant: str
+    platform: str
+    process: str
+    channels: int | None = Field(description="how many it serves; null: all of the platform")
+    connected_since: datetime
+    heard: datetime
+    alive: bool
+
+
 class PulseView(View):
     """Who hands out what is due."""
 
@@ -181,8 +194,10 @@ class Standing(View):
 
     ready: bool
     why: list[str]
+    warnings: list[str] = Field(description="what is worth a look though it is ready")
     at: datetime
     processes: list[ProcessView]
+    bots: list[BotView] = Field(description="of agents: those there, and those that fell silent within a day")
     pulse: PulseView
     open: Mapping[str, int]
     counts: Mapping[str, int]

@@ -11,6 +11,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nightshift import bootstrap
+from nightshift.credentials import WEB, secret_file
 from nightshift.store import translated
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
@@ -21,7 +23,7 @@ log = structlog.get_logger("nightshift.web")
 COOKIE = "nightshift_session"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 #: What is answered without the console's cookie: the routes here have a guard of their own, or tell nothing.
-ELSEWHERE = {"/livez", "/readyz", "/metrics", SIGN_IN, SIGN_OUT}
+ELSEWHERE = {"/livez", "/readyz", "/metrics", "/v1", SIGN_IN, SIGN_OUT}
 BELOW = ("/v1/", "/console-static/")
 #: A form with a token in it is no longer than this.
 LONGEST_FORM = 8_192
@@ -140,7 +142,15 @@ async def still_signed_in(request: Request) -> Token | None:
 
 
 def _form(wanted: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    return HTMLResponse(page("sign_in.html", next=_within(wanted), problem=problem), status)
+    facts = {"next": _within(wanted), "problem": problem, "kept": _where_first_token_is()}
+    return HTMLResponse(page("sign_in.html", **facts), status)
+
+
+def _where_first_token_is() -> str:
+    """The file of the token that was made for this home, below whatever folder; empty if there is none."""
+    settings = bootstrap.settings()
+    file = secret_file(settings.home, WEB)
+    return "" if settings.web_token or not file.exists() else str(file.relative_to(settings.home.parent))
 
 
 def _store_away(error: RedisError) -> HTMLResponse:

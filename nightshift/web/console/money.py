@@ -15,8 +15,9 @@ from nicegui import ui
 from nightshift import bootstrap
 from nightshift.channels.ref import ChannelRef
 from nightshift.errors import BadSetting
+from nightshift.freeze import describe_thaw
 from nightshift.money.budget import Account, Budget, read_budget
-from nightshift.money.caps import Cap, Caps, parse_cap
+from nightshift.money.caps import Caps, listed, parse_cap
 from nightshift.money.costs import Spent, read_days
 from nightshift.money.payer import Level
 from nightshift.phrases import money as dollars
@@ -65,8 +66,7 @@ async def money(request: Request) -> RedirectResponse | None:
 
     async def thaw(token: Token, _: str) -> str:
         here.require(token, Scope.ADMIN, everybody=True)
-        waited = await web.freeze.thaw(token.name)
-        return f"Nothing is frozen; {waited} runs that waited come back one by one."
+        return f"{describe_thaw(await web.freeze.thaw(token.name)).capitalize()}."
 
     here.live("money", partial(draw, web, here.may_administer), {"unset": unset_cap, "thaw": thaw})
     if here.may_administer:
@@ -88,8 +88,7 @@ async def draw(web: Web, may_administer: bool) -> str:
             for level in LEVELS
         },
         days=lay_out_days(days),
-        caps=sorted((await caps.read()).values(), key=lambda cap: (list(Level).index(cap.level), cap.name)),
-        whose=_whose,
+        caps=listed(await caps.read()),
         freezing=await web.freeze.state(),
         may_administer=may_administer,
         warned=WARNED,
@@ -165,12 +164,6 @@ def lay_out_days(days: Mapping[date, Spent]) -> DayBars:
 def _percent(part: int, whole: int) -> float:
     """How much of the whole, for drawing; nothing has no parts, and whatever is over it fills it."""
     return round(min(100 * part / whole, 100), 2) if whole else 100.0 * bool(part)
-
-
-def _whose(cap: Cap) -> str:
-    if cap.level is Level.DAY:
-        return "everything"
-    return f"{cap.level} {cap.name}" if cap.name else f"each {cap.level}"
 
 
 def _level(text: str) -> Level:

@@ -1,4 +1,4 @@
-"""The page *Now*: what runs, what is next, and who is there, on a line of time."""
+"""The page *Now*: what runs and what is next, on a line of time, and who is there: processes and bots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
+from nightshift import bootstrap
 from nightshift.overview import read_overview
 from nightshift.processes import Process, describe
 from nightshift.runs.search import Wanted, read_runs
@@ -16,6 +17,7 @@ from nightshift.upcoming import read_upcoming
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.console.timeline import REACH, lay_out
+from nightshift.web.console.titles import name_sources
 from nightshift.web.state import Web
 
 #: Runs and coming slots that the line holds.
@@ -36,7 +38,7 @@ async def now(request: Request, reach: str = "hour") -> RedirectResponse | None:
 
 async def draw(web: Web, reach: str) -> str:
     ledger = web.ledger
-    overview = await read_overview(ledger, web.switches)
+    overview = await read_overview(ledger, web.switches, bootstrap.settings())
     since = overview.at - REACH[reach][0]
     open_runs = (await read_runs(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).rows
     ended = (await read_runs(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).rows
@@ -45,8 +47,10 @@ async def draw(web: Web, reach: str) -> str:
     over = {row.id for row in ended}
     open_runs = [row for row in open_runs if row.id not in over]
     latest = ended or (await read_runs(ledger, Wanted(states=ENDED), limit=7)).rows
+    sources = [*(row.source for row in (*open_runs, *latest)), *(each.source for each in upcoming)]
     return page(
         "now.html",
+        called=await name_sources(web.observer.messages.channels, sources),
         overview=overview,
         running=[row for row in open_runs if row.state is State.RUNNING][:10],
         doing=_doing(overview.open),

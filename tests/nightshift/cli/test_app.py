@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 import typer
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import nightshift
+from nightshift.cli.app import app
 from nightshift.cli.words import duration
 from nightshift.errors import BadSetting
 from nightshift.settings import CHECKOUT
@@ -30,6 +35,27 @@ async def test_help_says_what_exit_codes_mean(cli: Cli) -> None:
     assert "3 the state store cannot be" in told
     for command in ("up", "status", "doctor", "jobs", "runs", "why", "dead", "switches", "worker", "sim-llm"):
         assert f"  {command} " in told
+
+
+def every_help() -> Iterator[str]:
+    """What each command says of itself."""
+    open = [get_command(app)]
+    paths: list[tuple[str, ...]] = [()]
+    while open:
+        command, path = open.pop(), paths.pop()
+        yield CliRunner().invoke(app, [*path, "--help"], prog_name="nightshift").output
+        for name, below in getattr(command, "commands", {}).items():
+            open.append(below)
+            paths.append((*path, name))
+
+
+def test_help_names_what_people_type_and_not_the_types_of_python() -> None:
+    told = list(every_help())
+    assert len(told) > 40
+    for each in told:
+        assert not re.search(r"<(str|int|float|list|\w+[|>])", each), each
+        assert "[ID]...  Failed runs." in each or "dead replay" not in each
+        assert "-h, --help" in each
 
 
 def test_what_takes_time_is_not_imported_before_it_is_needed() -> None:

@@ -99,6 +99,16 @@ async def test_forgetting_first_says_how_much_there_is(cli: Cli, messages: Messa
     assert receipt["id"] in (await cli("forget", "receipts")).stdout
 
 
+async def test_of_somebody_of_whom_nothing_is_kept_the_name_is_doubted(cli: Cli, messages: Messages) -> None:
+    preview = await cli("forget", "user", "tiny:nobody")
+    assert preview.stdout == "Nothing of tiny:nobody is kept here; is the name right?\n"
+    done = await cli("forget", "user", "tiny:nobody", "--yes")
+    (receipt,) = answer(await cli("forget", "receipts", "--json"))
+    told = f"Nothing of tiny:nobody was kept here; is the name right? (receipt {receipt['id']})\n"
+    assert done.stdout == told
+    assert (await cli("forget", "receipts")).stdout.rstrip().endswith("nothing")
+
+
 async def test_a_channel_is_forgotten_with_what_is_known_of_it(cli: Cli, messages: Messages) -> None:
     done = await cli("forget", "channel", str(STRANGE), "--yes")
     assert "Forgotten: channel" in done.stdout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,18 @@ import pytest
 import time_machine
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
+from nightshift import agents, bootstrap
+from nightshift.agents.liveness import AgentLiveness, Presence
+from nightshift.llm import endpoints
+from nightshift.llm.breaker import Breaker
+from nightshift.llm.keypool import QUOTA_EXHAUSTED, KeyPool, key_id
 from nightshift.processes import report
 from nightshift.runs.states import failed
+from nightshift.settings import Settings
+from nightshift.store import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 from tests.nightshift.platforms import shapes
-from tests.nightshift.platforms.other_side import OtherSide, Reply
+from tests.nightshift.platforms.other_side import HANG, OtherSide, Reply
 
 
 @pytest.fixture
@@ -154,6 +161,93 @@ async def test_each_platform_is_asked_whether_it_knows_us(
         check = (await checks(cli, code=1))["platform house"]
         assert "check the token in [platforms.house]" in check["says"]
         assert "[platforms.house]" in check["fix"]
+
+
+def describe_endpoint(monkeypatch: pytest.MonkeyPatch, name: str, **described: str) -> None:
+    for setting, value in described.items():
+        monkeypatch.setenv(f"NIGHTSHIFT_ENDPOINTS__{name}__{setting}".upper(), value)
+    bootstrap.settings.cache_clear()
+
+
+async def test_each_endpoint_of_a_model_is_asked_whether_it_is_there_and_nothing_that_costs(
+    cli: Cli, sound: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "there is none" in (await checks(cli, code=0))["endpoints"]["says"]
+    async with OtherSide().listening() as router, OtherSide().listening() as desk:
+        router.answer("GET", "/v1/models", Reply({"error": {"message": "no key"}}, 401))
+        desk.answer("GET", "/v1/models", Reply({"data": []}))
+        describe_endpoint(monkeypatch, "router", url=f"{router.url}/v1", key="sk-one sk-two")
+        describe_endpoint(monkeypatch, "desk", url=f"{desk.url}/v1")
+        told = await checks(cli, code=0)
+        assert told["endpoint router"]["says"] == "it answers; its breaker is closed; 2 of 2 keys ok"
+        assert told["endpoint desk"]["says"] == "it answers; its breaker is closed; it asks for no key"
+        assert {told[f"endpoint {name}"]["verdict"] for name in ("router", "desk")} == {"ok"}
+        assert {(each.method, each.path) for each in router.asked + desk.asked} == {("GET", "/v1/models")}
+        assert "sk-" not in str([*router.asked, *desk.asked])
+
+
+async def test_a_breaker_that_is_open_and_keys_that_rest_are_told_of_an_endpoint_that_answers(
+    cli: Cli, sound: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis, keys = sound.ledger.redis, sound.ledger.keys
+    async with OtherSide().listening() as router:
+        describe_endpoint(monkeypatch, "router", url=f"{router.url}/v1", key="sk-one")
+        for _ in range(10):
+            await Breaker(redis, keys).record("router", ok=False)
+        check = (await checks(cli, code=0))["endpoint router"]
+        assert (check["verdict"], "its breaker is open for " in check["says"]) == ("warn", True)
+        assert "tried again by itself" in check["fix"]
+
+        await KeyPool(redis, keys, lambda: ["sk-one"], "router").report(key_id("sk-one"), QUOTA_EXHAUSTED)
+        check = (await checks(cli, code=0))["endpoint router"]
+        assert (check["verdict"], "0 of 1 keys ok (1 exhausted)" in check["says"]) == ("warn", True)
+        assert "give [endpoints.router] a key" in check["fix"]
+
+        describe_endpoint(monkeypatch, "router", keys_file="nowhere")
+        check = (await checks(cli, code=1))["endpoint router"]
+        assert (check["verdict"], "nowhere cannot be read" in check["says"]) == ("fail", True)
+
+
+async def test_an_endpoint_that_does_not_answer_is_found(
+    cli: Cli, sound: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = endpoints.endpoint_part
+    monkeypatch.setattr(
+        endpoints,
+        "endpoint_part",
+        lambda name, described: replace(quick(name, described), answer_within=timedelta(seconds=0.2)),
+    )
+    async with OtherSide().listening() as hung:
+        hung.answer("GET", "*", HANG)
+        monkeypatch.setenv("NIGHTSHIFT_MODEL__URL", "http://127.0.0.1:1/v1")
+        describe_endpoint(monkeypatch, "hung", url=f"{hung.url}/v1")
+        told = await checks(cli, code=1)
+    dead, late = told["endpoint main"], told["endpoint hung"]
+    assert (dead["verdict"], late["verdict"]) == ("fail", "fail")
+    assert dead["says"].startswith("it does not answer: Cannot connect to host 127.0.0.1:1")
+    assert dead["fix"] == "see whether it is up, or mend [model] in nightshift.toml"
+    assert late["says"].startswith("it does not answer within 0.2 s; its breaker is closed")
+    assert "[endpoints.hung]" in late["fix"]
+
+
+async def test_bots_are_listed_and_one_that_has_gone_is_a_warning(cli: Cli, sound: Stage) -> None:
+    assert "no agent's own bot" in (await checks(cli, code=0))["bots"]["says"]
+    redis, keys = sound.ledger.redis, sound.ledger.keys
+    now, agent = await store_now(redis), agents.of(Settings(), "default")
+    long_ago = AgentLiveness(redis, keys, clock=lambda: now - timedelta(hours=2))
+    await long_ago.report(agent, Presence("matrix", "a", "@bot", now - timedelta(days=1)))
+    await AgentLiveness(redis, keys).report(agent, Presence("discord", "b", "4711", now))
+    told = await checks(cli, code=0)
+    there, gone = told["bot of default (discord b)"], told["bot of default (matrix a)"]
+    assert (there["verdict"], there["says"].startswith("it serves all of discord, connected ")) == (
+        "ok",
+        True,
+    )
+    assert (gone["verdict"], gone["says"]) == (
+        "warn",
+        "it is gone, last heard 2 h ago; it served all of matrix",
+    )
+    assert "docs/adopt.md" in gone["fix"]
 
 
 async def test_a_store_that_is_away_and_settings_that_cannot_be_read_are_findings(

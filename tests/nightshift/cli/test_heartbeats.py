@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import re
+from datetime import datetime, timedelta
 
 import pytest
 
 from nightshift import bootstrap
+from nightshift.channels.channels import Channels
 from nightshift.channels.ref import ChannelRef
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Ledger
 from nightshift.store import store_now
-from tests.nightshift.cli.conftest import Cli
+from tests.nightshift.cli.conftest import Cli, Stage
 
-ROOM = ChannelRef("local", "lounge")
+ROOM, EMPTY, ELSEWHERE = (ChannelRef("local", name) for name in ("lounge", "empty", "elsewhere"))
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +42,64 @@ async def test_a_channel_beats_when_a_person_says_so_and_tells_when_it_does_next
     cli: Cli, ledger: Ledger, room: ChannelRef
 ) -> None:
     before = await cli("channels", "next", str(room))
-    assert "it is not among the 1000 most recently used channels" in before.output
+    assert before.output == (
+        "local:lounge does not beat: the job channel_heartbeat, which would adopt it, has no slot; "
+        "`nightshift why channel_heartbeat` says why.\n"
+    )
     beaten = await cli("channels", "beat", str(room))
     assert beaten.exit_code == 0, beaten.output
     run = await ledger.get(beaten.output.strip())
     assert (run.source, run.task) == (source_of(room), "tasks.heartbeat.think")
     assert [line.detail for line in run.story] == ["asked for by hand"]
     after = json.loads((await cli("channels", "next", str(room), "--json")).output)
-    assert after["next"]
-    assert after["says"][0] == "local:lounge beats about every 30 min."
+    assert datetime.fromisoformat(after["next"])
+    assert (after["reason"], after["says"][0]) == (None, "local:lounge beats about every 30 min.")
+    said = (await cli("channels", "next", str(room))).output
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, in \d+ min.*\n", said)
+
+
+async def test_a_channel_that_waits_to_be_adopted_is_told_from_one_that_is_used_too_rarely(
+    cli: Cli, stage: Stage, room: ChannelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.job(name="channel_heartbeat", next=await store_now(stage.ledger.redis) + timedelta(minutes=4))
+    waits = (await cli("channels", "next", str(room))).output
+    assert "does not beat: the job channel_heartbeat has not adopted it yet; it comes in " in waits
+
+    await Channels(stage.ledger.redis, stage.ledger.keys).record_metadata(EMPTY, name="empty")
+    unused = (await cli("channels", "next", str(EMPTY))).output
+    assert unused == "local:empty does not beat: nothing was said there yet.\n"
+
+    later = Observed(Kind.NEW, ELSEWHERE, "m1", "ada", "Ada", "hello", await store_now(stage.ledger.redis))
+    await Messages(stage.ledger.redis, stage.ledger.keys).observe([later])
+    await cli("channels", "rules", "--set", "channels=1")
+    rare = (await cli("channels", "next", str(room))).output
+    assert rare == "local:lounge does not beat: it is not among the 1 most recently used channels.\n"
+    assert "has not adopted it yet" in (await cli("channels", "next", str(ELSEWHERE))).output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("channels", "pause", "local:lounge"), "it is paused by "),
+        (("freeze", "--reason", "odd"), "froze every call and send at "),
+        (
+            ("switches", "set", "channel_heartbeat_enabled", "off"),
+            "the switch channel_heartbeat_enabled is off",
+        ),
+        (("switches", "set", "chat_llm_enabled", "off"), "the switch chat_llm_enabled is off"),
+    ],
+)
+async def test_a_channel_that_is_kept_from_beating_has_a_reason_and_no_next_beat(
+    cli: Cli, room: ChannelRef, words: tuple[str, ...], told: str
+) -> None:
+    await cli("channels", "beat", str(room))
+    assert (await cli(*words)).exit_code == 0
+    said = (await cli("channels", "next", str(room))).output
+    assert said.startswith("local:lounge does not beat: ")
+    assert told in said
+    as_json = json.loads((await cli("channels", "next", str(room), "--json")).output)
+    assert (as_json["next"], f"{as_json['reason']}\n") == (None, said)
+    assert "next beat" not in (await cli("why", f"heartbeat:{room}")).output
 
 
 async def test_a_beat_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledger, room: ChannelRef) -> None:
@@ -63,8 +114,6 @@ async def test_a_beat_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledge
 
 
 async def bootstrap_free_pause(ledger: Ledger, room: ChannelRef) -> None:
-    from nightshift.channels.channels import Channels
-
     await Channels(ledger.redis, ledger.keys).pause(room, by="ada")
 
 

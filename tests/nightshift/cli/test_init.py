@@ -45,6 +45,7 @@ def test_options_alone_set_everything_up_and_no_secret_is_in_the_settings(home: 
     assert settings.models["flash"].name == "small"
     assert (settings.shadow, settings.budget.day) == (False, Decimal("2.5"))
     assert (settings.agents["ann"].zone, settings.agents["ann"].delivers) == ("Europe/Berlin", "us")
+    assert settings.platforms["discord"].agent == "ann"
     assert not settings.demo
     keys_file, token_file = settings.endpoints["main"].keys_file, settings.platforms["discord"].token_file
     assert keys_file
@@ -90,19 +91,26 @@ def test_what_is_set_up_is_not_replaced_unless_asked_to(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--platform", "irc"), "'irc' is none of discord, matrix"),
+        (("--platform", "irc"), "'--platform': 'irc' is none of discord, matrix"),
         (("--platform", "discord"), "--token-file is missing, and there is nobody to ask"),
         (("--model-url", "https://models.example"), "--model is missing"),
-        (("--model-url", "models.example", "--model", "m"), "endpoints.main.url"),
-        (("--zone", "Europe/Berln"), "did you mean Europe/Berlin"),
-        (("--agent", "Ann!"), "agents.Ann!"),
-        (("--platform", "discord", "--token-file", "gone"), "gone cannot be read"),
+        (("--model-url", "not a url", "--model", "m"), "'--model-url': that is no address; write https://"),
+        (("--model-url", "https://models.example", "--model", ""), "'--model': '' is no model's name"),
+        (("--platform-url", "http://"), "'--platform-url': that is no address"),
+        (("--zone", "Europe/Berln"), "'--zone': time zone 'Europe/Berln' is not known; did you mean"),
+        (("--agent", "Ann!"), "'--agent': 'Ann!' is no agent's name"),
+        (("--cap", "abc"), "'--cap': 'abc' is no sum in dollars"),
+        (("--cap", "1000000001"), "'--cap': $1000000001 is no cap"),
+        (("--platform", "discord", "--token-file", "gone"), "'--token-file': gone cannot be read: No such"),
+        (("--key-file", "empty"), "'--key-file': empty is empty"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(home: Path, words: tuple[str, ...], told: str) -> None:
+    Path("empty").touch()
     result = nightshift("init", *words)
     assert result.exit_code == 2
-    assert told in result.output
+    assert told in " ".join(result.output.split())
+    assert "setting '" not in result.output
     assert not home.exists()
 
 
@@ -118,3 +126,50 @@ def test_a_person_is_asked_and_what_is_secret_is_not_shown(
     assert (settings.shadow, settings.agents["default"].zone) == (True, "UTC")
     assert KEY not in result.output
     assert TOKEN not in result.output
+
+
+def test_an_answer_that_makes_no_sense_is_told_why_and_asked_for_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "_is_asked", lambda: True)
+    said = [
+        ("models.example", "that is no address"),
+        ("https://models.example/v1", ""),
+        ("x" * 201, "is no model's name"),
+        ("small", ""),
+        (KEY, ""),
+        ("irc", "'irc' is none of discord, matrix"),
+        ("matrix", ""),
+        ("matrix.example", "that is no address"),
+        ("https://matrix.example", ""),
+        ("", ""),  # there has to be a token, so it is asked for again
+        (TOKEN, ""),
+        ("Ann!", "'Ann!' is no agent's name"),
+        ("ann", ""),
+        ("Europe/Berln", "did you mean Europe/Berlin"),
+        ("Europe/Berlin", ""),
+        ("abc", "'abc' is no sum in dollars"),
+        ("none", ""),
+        ("n", ""),
+    ]
+    result = nightshift("init", answers="".join(f"{answer}\n" for answer, _ in said))
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.output.splitlines() if "Error: " in line]
+    reasons = [reason for _, reason in said if reason]
+    assert all(reason in line for reason, line in zip(reasons, told, strict=True)), told
+    settings = load_settings()
+    assert (settings.budget.day, settings.shadow, settings.agents["ann"].zone) == (
+        None,
+        False,
+        "Europe/Berlin",
+    )
+    assert (settings.models["flash"].name, settings.platforms["matrix"].url) == (
+        "small",
+        "https://matrix.example",
+    )
+
+
+def test_whose_bot_speaks_itself_is_told_where_that_is_described(home: Path) -> None:
+    assert "see `speak` in docs/adopt.md, step 3" in nightshift("init").output
+    assert "`speak`" not in nightshift("init", *FULL, "--force").output
+    assert "nightshift doctor" not in (home / "nightshift.toml").read_text()

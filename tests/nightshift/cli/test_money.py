@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from nightshift import bootstrap
 from nightshift.freeze import Freeze
 from nightshift.keys import Keys
 from nightshift.money.caps import Caps
@@ -55,6 +56,21 @@ async def test_caps_are_set_lifted_and_unset(cli: Cli, purse: Purse) -> None:
     assert (await cli("budget", "set", "channel", "$0.1")).stdout == "each channel: $0.1\n"
     told = await cli("budget", "set", "channel", "discord:%20 {x}", "0")
     assert told.stdout == "channel discord:%20 {x}: $0\n"
+
+
+async def test_caps_are_listed_before_anything_is_spent(
+    cli: Cli, purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "cap on" not in (await cli("budget")).stdout
+    monkeypatch.setenv("NIGHTSHIFT_BUDGET__JOB", "0.5")
+    bootstrap.settings.cache_clear()
+    await cli("budget", "set", "channel", "tiny:nowhere", "3")
+    shown = [line.split() for line in (await cli("budget")).stdout.splitlines()]
+    assert ["channel", "tiny:nowhere", "$3", "by", "hand"] in shown
+    assert ["each", "job", "$0.5", "by", "the", "settings"] in shown
+    told = answer(await cli("budget", "--json"))
+    assert {"level": "channel", "name": "tiny:nowhere", "micro_usd": 3_000_000, "live": True} in told["caps"]
+    assert told["day"]["cap"] == 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -122,5 +138,6 @@ async def test_everything_is_frozen_and_thawed_and_the_status_says_so(
     status = await cli("status")
     assert (status.exit_code, "frozen: " in status.stdout) == (0, True)
     assert answer(await cli("status", "--json"))["frozen"]["by"] == frozen.by
-    assert "nothing is frozen" in (await cli("thaw")).stdout
+    assert (await cli("thaw")).stdout == "thawed; no run had to wait\n"
     assert answer(await cli("status", "--json"))["frozen"] is None
+    assert (await cli("thaw")).stdout == "nothing was frozen\n"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -111,10 +112,23 @@ async def test_a_run_tells_its_story(cli: Cli, stage: Stage) -> None:
     assert (told["worker"], told["task_id"], told["deadline_s"]) == ("w@here", "m1", 300)
     plain = (await cli("runs", "show", run)).stdout
     assert "returned worker stopped" in plain
+    assert re.search(r"^checkpoint +said: hello$", plain, re.M)
+    assert re.search(r"^result +read: 2$", plain, re.M)
     assert "$0.000005 by claim 1" in plain
     raw = answer(await cli("runs", "show", run, "--raw", "--json"))
     assert raw == await stage.ledger.redis.hgetall(stage.ledger.keys.run(run))
     assert f"id           {run}" in (await cli("runs", "show", run, "--raw")).stdout
+
+
+async def test_what_a_run_leaves_is_told_plainly_and_on_one_line(cli: Cli, stage: Stage) -> None:
+    result = {"said": "a\n\x1b[31mb", "down": {"local": 1}, "seen": ["ü"], "ok": True, "run": None}
+    run = await stage.run("news", outcome=done(**result))
+    (line,) = [
+        each for each in (await cli("runs", "show", run)).stdout.splitlines() if each.startswith("result")
+    ]
+    assert line.removeprefix("result").strip() == (
+        'said: a  [31mb, down: {"local": 1}, seen: ["ü"], ok: true, run: null'
+    )
 
 
 async def test_a_run_is_cancelled_once(cli: Cli, stage: Stage) -> None:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
+from nightshift import agents, bootstrap
+from nightshift.agents.liveness import AgentLiveness, Presence
+from nightshift.llm.breaker import Breaker
+from nightshift.llm.keypool import NO_CREDIT, STRIKES, KeyPool, key_id
 from nightshift.runs.states import done, failed
+from nightshift.settings import Settings
+from nightshift.store import store_now
 from nightshift.switches import KNOWN
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
@@ -91,3 +98,66 @@ async def test_what_ended_today_and_its_cost_are_counted(cli: Cli, stage: Stage)
     told = answer(await cli("status", "--json"))
     assert told["today"] == {"done": 1, "skipped": 0, "failed": 1, "cost": 50}
     assert told["counts"] == {"open": 0, "done": 1, "skipped": 0, "failed": 1}
+
+
+async def test_bots_that_are_there_and_that_fell_silent_are_listed_and_keep_nobody_from_being_ready(
+    cli: Cli, stage: Stage
+) -> None:
+    await stage.everything()
+    assert "bot of" not in (await cli("status")).stdout
+    redis, keys = stage.ledger.redis, stage.ledger.keys
+    now, agent = await store_now(redis), agents.of(Settings(), "default")
+    long_ago = AgentLiveness(redis, keys, clock=lambda: now - timedelta(hours=2))
+    await long_ago.report(agent, Presence("matrix", "one", "@bot", now - timedelta(days=1)))
+    channels = frozenset({"general"})
+    await AgentLiveness(redis, keys).report(agent, Presence("discord", "one", "4711", now, channels))
+
+    result = await cli("status", "--json")
+    told = answer(result)
+    assert (result.exit_code, told["ready"], told["why"]) == (0, True, [])
+    listed = [(each["agent"], each["platform"], each["channels"], each["alive"]) for each in told["bots"]]
+    assert listed == [("default", "discord", 1, True), ("default", "matrix", None, False)]
+    assert set(told["bots"][0]) >= {"tenant", "process", "connected_since", "heard"}
+
+    there, gone = (line for line in (await cli("status")).stdout.splitlines() if line.startswith("default "))
+    assert "1 channel of discord" in there
+    assert "all of matrix" in gone
+    assert "gone, 2 h ago" in gone
+
+
+async def test_an_open_breaker_and_keys_that_are_not_ok_are_warnings(
+    cli: Cli, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.everything()
+    redis, keys = stage.ledger.redis, stage.ledger.keys
+    monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__KEY", "first second")
+    bootstrap.settings.cache_clear()
+    pool = KeyPool(redis, keys, lambda: ["first", "second"], "router")
+    for _ in range(STRIKES):
+        await pool.report(key_id("first"), NO_CREDIT)
+    assert answer(await cli("status", "--json"))["warnings"] == [], "one key is ok"
+
+    for _ in range(STRIKES):
+        await pool.report(key_id("second"), NO_CREDIT)
+    for _ in range(10):
+        await Breaker(redis, keys).record("router", ok=False)
+    result = await cli("status", "--json")
+    assert (result.exit_code, answer(result)["ready"]) == (0, True)
+    open_breaker, no_keys = answer(result)["warnings"]
+    assert open_breaker.startswith("endpoint router: its breaker is open for ")
+    assert no_keys == "endpoint router: 0 of 2 keys ok (2 invalid)"
+    plain = (await cli("status")).stdout
+    assert plain.startswith("ready\nwarning: endpoint router: its breaker is open for ")
+    assert f"warning: {no_keys}\n" in plain
+
+
+async def test_keys_that_cannot_be_read_are_a_warning(
+    cli: Cli, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.everything()
+    monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__KEYS_FILE", "no-such-file")
+    bootstrap.settings.cache_clear()
+    (warning,) = answer(await cli("status", "--json"))["warnings"]
+    assert warning.startswith("endpoint router: no-such-file cannot be read")

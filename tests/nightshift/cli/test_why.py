@@ -7,12 +7,16 @@ from redis.asyncio import Redis
 
 from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
+from nightshift.channels.ref import ChannelRef
+from nightshift.deliveries.deliveries import Deliveries
+from nightshift.deliveries.delivery import By, NewDelivery
 from nightshift.phrases import clock, stamp
 from nightshift.runs.ledger import Missed
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, failed, postponed, skipped
 from nightshift.settings import Settings
 from nightshift.store import store_now
+from nightshift.switches import Switches
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 
@@ -114,6 +118,28 @@ async def test_a_running_run_says_who_carries_it_out(cli: Cli, stage: Stage) -> 
 )
 async def test_an_ended_run_says_how_it_ended(cli: Cli, stage: Stage, outcome: Outcome, told: str) -> None:
     assert told in await why(cli, await stage.run(outcome=outcome))
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ("bot", "requested: waits for the agent's bot to ask for it; no bot of agent night has asked within"),
+        ("us", "requested.\n`nightshift why delivery:"),
+    ],
+)
+async def test_a_run_that_wants_something_said_tells_what_became_of_that(
+    cli: Cli, stage: Stage, by: By, told: str
+) -> None:
+    redis, keys = stage.ledger.redis, stage.ledger.keys
+    wanted = NewDelivery("heartbeat:a@1", ChannelRef("chat", "general"), "good night", by=by, agent="night")
+    delivery = await Deliveries(redis, keys, Switches(redis, keys, Settings())).request(wanted)
+    run = await stage.run(outcome=done(delivery=delivery.id))
+    first, _, others = (await why(cli, run)).partition("\n")
+    assert first.startswith("It is done since")
+    assert others.startswith(f"Its delivery {delivery.id} is {told}")
+
+    gone = await stage.run("other", outcome=done(delivery="gone/0"))
+    assert (await why(cli, gone)).endswith("Its delivery gone/0 is no longer kept.\n")
 
 
 # Jobs

@@ -69,6 +69,7 @@ async def test_after_the_pause_one_call_is_let_through_and_decides(
     breaker: Breaker, clock: Clock, redis: Redis, keys: Keys
 ) -> None:
     await record(breaker, "-" * 10)
+    assert await breaker.pause("main") == RULES.pause
     pauses = []
     for _ in range(7):
         pause = await rest(breaker)
@@ -76,6 +77,7 @@ async def test_after_the_pause_one_call_is_let_through_and_decides(
         await record(breaker, "+-")  # what was called before the pause says nothing
         assert await rest(breaker) == pause
         clock.now += pause
+        assert await breaker.pause("main") == timedelta(0), "whoever looks makes no trial of it"
         assert await rest(breaker) == timedelta(0)
         assert await rest(breaker) == RULES.trial, "one at a time"
         await record(breaker, "-")
@@ -85,6 +87,7 @@ async def test_after_the_pause_one_call_is_let_through_and_decides(
     assert await rest(breaker) == timedelta(0)
     await record(breaker, "+")
     assert await rest(breaker) == timedelta(0)
+    assert await breaker.pause("main") is None
     await record(breaker, "-" * 10)
     assert await rest(breaker) == RULES.pause, "trusted again, so the first pause is short again"
     types = [event.type for event in await read_events(redis, keys, after="0", limit=99)]

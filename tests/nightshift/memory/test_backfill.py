@@ -4,31 +4,38 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
+from nightshift import bootstrap
+from nightshift.agents import agent
+from nightshift.agents.agent import Agent
+from nightshift.agents.liveness import GONE_AFTER, AgentLiveness, Presence
 from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.errors import PlatformDown
 from nightshift.graph.messages import EmbeddingModel
 from nightshift.keys import Keys
-from nightshift.memory.backfill import AT_ONCE, CHANNELS, HISTORY, Backfill, read_catalogue
+from nightshift.memory.backfill import AT_ONCE, CHANNELS, HISTORY, TAKEN_BACK, Backfill, read_catalogue
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
-from nightshift.platforms.connections import Connections, Holder
+from nightshift.platforms.connections import SETTLED, Connections, Holder
 from nightshift.platforms.platform import PastMessage, Platform, PlatformChannel, Readiness, Server
 from nightshift.processes import leave, report
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
 from nightshift.runs.states import Outcome, State
+from nightshift.settings import AgentSettings, Settings
 from tests.nightshift.memory.conftest import Room
 from tests.nightshift.runs.model import Clock
 
 LIFE = Holder("io@here", "1")
 READY = Readiness(True, user_id="bot")
+SETTINGS = Settings(agents={"night": AgentSettings(tenant="house")})
 
 
 @dataclass
@@ -80,14 +87,35 @@ class Scene:
     holder: Holder = LIFE
     model: EmbeddingModel | None = None
     patience: timedelta = timedelta(0)
+    owners: dict[str, str] = field(default_factory=dict)
 
     @property
     def backfill(self) -> Backfill:
         async def model_of(tenant: str) -> EmbeddingModel | None:
             return self.model
 
-        platforms = cast(dict[str, Platform], self.platforms)
-        return Backfill(platforms, self.connections, self.messages, self.queue, model_of, self.patience)
+        def owner_of(platform: str) -> Agent:
+            return agent.of(SETTINGS, self.owners.get(platform, ""))
+
+        return Backfill(
+            cast(dict[str, Platform], self.platforms),
+            owner_of,
+            self.liveness.bots,
+            self.connections,
+            self.messages,
+            self.queue,
+            model_of,
+            self.patience,
+        )
+
+    @property
+    def liveness(self) -> AgentLiveness:
+        return AgentLiveness(self.ledger.redis, self.ledger.keys, clock=self.clock)
+
+    async def heard(self, process: str, since: datetime, *, platform: str = "discord") -> None:
+        """A bot's sign of life."""
+        presence = Presence(platform, process, "bot", since)
+        await self.liveness.report(agent.of(SETTINGS, "night"), presence)
 
     async def look(self) -> RunRow:
         job = run_id("job:startup_channel_backfill", self.clock.now)
@@ -196,7 +224,7 @@ async def test_it_is_done_once_for_each_connection(scene: Scene, discord: ChatPl
     discord.servers = [guild("a")]
     await scene.look()
     await scene.read()
-    assert (await scene.look()).reason == "nothing has connected"
+    assert (await scene.look()).reason.startswith("no platform of [platforms.*] has connected since")
     discord.readiness = Readiness(False, "the network is away")
     assert (await scene.look()).result == {"down": {"discord": "the network is away"}}
     discord.readiness = READY
@@ -235,6 +263,74 @@ async def test_a_second_worker_connects_anew_only_when_the_first_is_gone(
 async def test_another_user_of_ours_is_another_connection(scene: Scene, discord: ChatPlatform) -> None:
     await scene.look()
     discord.readiness = Readiness(True, user_id="another")
+    assert (await scene.look()).state == State.DONE
+
+
+async def test_what_was_said_while_a_bot_was_away_is_read_once_it_is_back(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    discord.servers = [guild("a")]
+    since = scene.clock.now - timedelta(minutes=2)
+    await scene.look()
+    await scene.read()
+    await scene.heard("one", since)
+    assert (await scene.look()).state == State.SKIPPED, "it was connected before"
+
+    scene.clock.now += timedelta(minutes=10)
+    assert (await scene.look()).state == State.SKIPPED, "the bot is away"
+    discord.histories = {"a": [scene.past("1", "while it was away")]}
+    await scene.heard("two", scene.clock.now)
+    scene.clock.now += timedelta(seconds=5)
+    assert (await scene.look()).result["channels"] == {"discord": 1}
+    await scene.read()
+    assert await scene.texts("a") == ["while it was away"]
+    assert (await scene.look()).state == State.SKIPPED, "once for each connection"
+
+
+async def test_a_bot_that_was_away_for_less_than_a_look_has_connected_anew_too(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    await scene.heard("one", scene.clock.now)
+    await scene.look()
+    since = scene.clock.now
+    await scene.heard("one", since)
+    scene.clock.now += SETTLED
+    await scene.heard("one", since)
+    assert (await scene.look()).state == State.DONE
+    await scene.heard("one", since)
+    assert (await scene.look()).state == State.SKIPPED
+
+
+async def test_a_bot_that_says_each_time_that_it_has_just_connected_is_believed_once(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    await scene.look()
+    states = []
+    for _ in range(3):
+        await scene.heard("one", scene.clock.now)
+        scene.clock.now += timedelta(seconds=29)
+        states.append((await scene.look()).state)
+    assert states == [State.DONE, State.SKIPPED, State.SKIPPED]
+
+
+async def test_a_bot_on_another_platform_or_one_that_is_gone_connects_nothing(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    await scene.look()
+    await scene.heard("two", scene.clock.now)
+    scene.clock.now += GONE_AFTER
+    await scene.heard("one", scene.clock.now, platform="irc")
+    assert (await scene.look()).state == State.SKIPPED
+
+
+async def test_a_bot_that_connects_while_the_platform_is_away_waits_for_it(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    await scene.look()
+    discord.readiness = Readiness(False, "away")
+    await scene.heard("one", scene.clock.now)
+    assert (await scene.look()).state == State.SKIPPED
+    discord.readiness = READY
     assert (await scene.look()).state == State.DONE
 
 
@@ -323,6 +419,52 @@ async def test_a_conversation_of_two_is_noted_as_one(scene: Scene) -> None:
     assert [(each.is_dm, each.members) for each in channels] == [(True, 2), (False, 3)]
 
 
+async def test_what_a_platform_lists_is_its_agents_unless_it_is_known_for_anothers(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    scene.owners = {"discord": "night"}
+    scene.platforms["local"] = ChatPlatform("local", "local", servers=[Server("lobby", "lobby")])
+    taken = ChannelRef("discord", "b")
+    await scene.messages.channels.record_metadata(taken, agent="scribe", tenant="house")
+    discord.servers = [guild("a", "b")]
+    discord.histories = {"a": [scene.past("1", user_id="bot")]}
+    await scene.look()
+    runs = await scene.read()
+
+    channels = await scene.messages.channels.rows(
+        [ChannelRef("discord", "a"), taken, ChannelRef("local", "lobby")]
+    )
+    assert [(each.tenant, each.agent) for each in channels] == [
+        ("house", "night"),
+        ("house", "scribe"),
+        ("default", "default"),
+    ]
+    assert [(runs[id].tenant, runs[id].agent) for id in ("a", "b")] == [
+        ("house", "night"),
+        ("house", "scribe"),
+    ]
+    assert await scene.messages.own_users("house") == {UserRef("discord", "bot"): "night"}
+    assert await scene.texts("a") == ["hello"]
+
+
+async def test_the_settings_say_whose_a_platforms_channels_are(
+    redis_socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    for store in ("STATE", "BROKER", "GRAPH"):
+        monkeypatch.setenv(f"NIGHTSHIFT_{store}_URL", f"unix://{redis_socket}?db=0")
+    (tmp_path / "nightshift.toml").write_text(
+        '[agents.night]\ntenant = "house"\n[platforms.there]\nkind = "discord"\ntoken = "t"\nagent = "night"'
+    )
+    bootstrap.settings.cache_clear()
+    try:
+        owners = [bootstrap.backfill().owner_of(platform) for platform in ("there", "local")]
+    finally:
+        await bootstrap.close()
+        bootstrap.settings.cache_clear()
+    assert [(each.tenant, each.name) for each in owners] == [("house", "night"), ("default", "default")]
+
+
 # What is in their past
 
 
@@ -343,6 +485,61 @@ async def test_a_text_that_changed_meanwhile_is_repaired_and_embedded_anew(
     assert (told["new"], told["repaired"], told["known"], told["unembedded"]) == (0, 1, 1, 0)
     assert (await scene.texts("lobby"))[0] == "after"
     assert [each.id for each in await scene.queue.take(scene.clock.now, 5)] == ["1"]
+
+
+async def test_what_was_taken_back_meanwhile_is_shown_to_nobody_any_more(
+    scene: Scene, discord: ChatPlatform, room: Room
+) -> None:
+    await scene.messages.observe([room.said("1", "a secret"), room.said("2", "good night")])
+    known = await scene.messages.find(room.ref, ["1", "2"])
+    await scene.messages.mark_embedded(list(known.values()), "small")
+    before = await scene.messages.digest(room.ref)
+    scene.model = EmbeddingModel("small", 2)
+    discord.histories = {
+        "lobby": [
+            scene.past("1", "", taken_back=True),
+            scene.past("2", "good night"),
+            scene.past("3", "me too"),
+        ]
+    }
+    await scene.look()
+    told = (await scene.read())["lobby"].result
+
+    assert (told["taken_back"], told["new"], told["known"]) == (1, 1, 1)
+    assert await scene.texts("lobby") == ["me too", "good night"]
+    assert (await scene.messages.find(room.ref, ["1"]))["1"].deleted
+    assert await scene.messages.digest(room.ref) != before
+    # The vector of the one goes, the other comes to have one; and that is all.
+    assert [each.id for each in await scene.queue.take(scene.clock.now, 5)] == ["1", "3"]
+    assert told["unembedded"] == 0
+
+
+async def test_what_nobody_knew_before_it_was_taken_back_is_not_new_and_stays_away(
+    scene: Scene, discord: ChatPlatform, room: Room
+) -> None:
+    discord.servers = [guild("lobby")]
+    discord.histories = {"lobby": [scene.past("1", "", taken_back=True), scene.past("2", "two")]}
+    await scene.look()
+    told = (await scene.read())["lobby"].result
+    await scene.messages.observe([room.said("1", "told late")])
+
+    assert (told["taken_back"], told["new"], told["unembedded"]) == (1, 1, 0)
+    assert [each.text for each in await scene.messages.last(room.ref, 1)] == ["two"]
+    assert await scene.texts("lobby") == ["two"]
+    assert [each.id for each in await scene.queue.take(scene.clock.now, 5)] == ["2"]
+
+
+async def test_however_much_was_taken_back_no_message_is_left_out_for_it(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    discord.servers = [guild("a")]
+    said = [scene.past(f"{n}", f"n{n}") for n in range(HISTORY)]
+    discord.histories = {"a": [*said, *(scene.past(f"t{n}", "", taken_back=True) for n in range(1000))]}
+    await scene.look()
+    told = (await scene.read())["a"].result
+
+    assert (told["new"], told["taken_back"], told["refused"]) == (HISTORY, TAKEN_BACK, 0)
+    assert len(await scene.texts("a")) == HISTORY
 
 
 async def test_what_has_no_vector_of_the_model_there_is_now_comes_to_wait_for_one(

@@ -19,10 +19,12 @@ from nightshift.events import publish_event
 from nightshift.heartbeats.row import source_of
 from nightshift.keys import Keys
 from nightshift.log import configure_logging
+from nightshift.memory.forget import RunForgetter, What
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.summaries import Summary
 from nightshift.money.payer import Payer
 from nightshift.platforms.local import LocalPlatform
+from nightshift.platforms.platform import Outgoing
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, done
@@ -71,6 +73,7 @@ async def plant() -> None:
             Observed(Kind.NEW, ROOM, "2", ANN.id, CANARY, "nothing", sent.at),
         ]
     )
+    await quote("so you play")
     payer = Payer("r", "embedding")
     await bootstrap.embedding().see_to_waiting(payer, await store_now(redis))
     assert (await bootstrap.recall().search(CANARY, ROOM, payer=payer)).messages, "it can be recalled"
@@ -102,6 +105,13 @@ async def plant() -> None:
     await ledger.record(RunRequest(work, "work:default", now, "tasks.y", "pull", payload=payload))
 
 
+async def quote(words: str) -> None:
+    """An agent of ours says the word."""
+    text = f"{words} the {CANARY}?"
+    sent = await bootstrap.platforms()["local"].send(Outgoing(ROOM.id, text, words))
+    await bootstrap.messages().record_own(ROOM, sent.message_id, text, at=sent.at)
+
+
 async def seek(graphs: Redis, logged: io.StringIO) -> list[str]:
     """Where the word is."""
     found = []
@@ -123,9 +133,42 @@ async def test_a_word_that_was_forgotten_is_nowhere(
     assert "log" not in planted, "what is said is no matter for logs"
 
     preview = await bootstrap.forgetting().preview(subject)
-    assert all(preview.values()), preview
+    assert {name for name, count in preview.items() if not count} == (
+        set() if subject == ANN else {"replies"}
+    )
     receipt = await bootstrap.forgetting().forget(subject, by="ann")
 
     assert await seek(house, logged) == []
     assert receipt.counts.keys() == preview.keys()
     assert not any({**await bootstrap.forgetting().preview(subject), "events": 0}.values())
+
+
+async def test_where_a_user_spoke_is_known_for_as_long_as_it_can_be_recalled(
+    house: Redis, logged: io.StringIO
+) -> None:
+    await plant()
+    keys, messages = bootstrap.keys(), bootstrap.messages()
+    for each in await messages.last(ROOM, 9):
+        await house.delete(keys.message(ROOM, each.id))
+    await house.delete(keys.messages(ROOM), keys.spoke_in(ANN))  # as when they are too old to be kept
+
+    await bootstrap.forgetting().forget(ANN, by="ann")
+
+    assert await seek(house, logged) == []
+
+
+async def test_what_an_agent_says_until_its_runs_are_stopped_goes_too(
+    house: Redis, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await plant()
+    stop = RunForgetter.forget
+
+    async def say_and_stop(self: RunForgetter, what: What, *, dry_run: bool = False) -> int:
+        await quote("and where is")
+        return await stop(self, what, dry_run=dry_run)
+
+    monkeypatch.setattr(RunForgetter, "forget", say_and_stop)
+    receipt = await bootstrap.forgetting().forget(ANN, by="ann")
+
+    assert await seek(house, logged) == []
+    assert receipt.counts["replies"] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,7 +17,7 @@ from nightshift.events import publish_event
 from nightshift.keys import Keys
 from nightshift.memory.forget import EventForgetter, Forgetting, RunForgetter, What
 from nightshift.memory.limits import Limits
-from nightshift.memory.message import Origin
+from nightshift.memory.message import Kind, Origin
 from nightshift.memory.messages import Messages
 from nightshift.runs.forget import forget_in_runs
 from nightshift.runs.ledger import Ledger
@@ -27,7 +27,7 @@ from nightshift.store import store_now
 from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock, request
 
-ANN, BOB = UserRef("discord", "ann"), UserRef("discord", "bob")
+ANN, BOB, BOT = UserRef("discord", "ann"), UserRef("discord", "bob"), UserRef("discord", "bot")
 CANARY = "xylophonecanary"
 
 
@@ -78,6 +78,7 @@ async def plant(messages: Messages, ledger: Ledger, room: Room) -> None:
     redis, keys, ref = ledger.redis, ledger.keys, room.ref
     now = room.clock.now
     await messages.channels.record_metadata(ref, name=f"the {CANARY} room", server_id="1", server_name=CANARY)
+    await messages.learn_own_user(BOT, agent="default")
     await messages.observe(
         [
             room.said("1", f"I am {CANARY}", user_name=CANARY),
@@ -86,8 +87,11 @@ async def plant(messages: Messages, ledger: Ledger, room: Room) -> None:
             room.said("3", f"no {CANARY}"),
             room.deleted("3"),
             room.said(f"id-{CANARY}", "an id", reply_to=CANARY),
+            room.said("r1", f"as you say: {CANARY}", user_id=BOT.id, user_name=CANARY, reply_to=CANARY),
         ]
     )
+    await messages.record_own(ref, "r2", f"echo: {CANARY}", at=now)
+    await messages.record_own(ref, "r3", f"still {CANARY}?", at=now, origin=Origin.HEARTBEAT)
     for n, end in enumerate((done(said=CANARY), failed(f"cannot: {CANARY}"), skipped(CANARY))):
         run = request(f"heartbeat:{ref}", now - timedelta(seconds=n), payload={"text": CANARY}, cause=CANARY)
         await ledger.record(run)
@@ -109,7 +113,8 @@ async def test_no_store_keeps_a_word_of_it(
     assert len(await where(redis, keys, CANARY)) > 8, "it is in many places"
 
     preview = await forgetting.preview(subject)
-    assert preview == {"messages": 3 if subject == ANN else 4, "runs": 4, "events": preview["events"]}
+    said, replies = (3, 3) if subject == ANN else (7, 0)
+    assert preview == {"messages": said, "replies": replies, "runs": 4, "events": preview["events"]}
     assert len(await where(redis, keys, CANARY)) > 8, "a preview changes nothing"
 
     receipt = await forgetting.forget(subject, by="the court")
@@ -127,7 +132,7 @@ async def test_no_store_keeps_a_word_of_it(
     assert await ledger.open_runs() == []
 
     again = await forgetting.forget(subject, by="the court")
-    assert again.counts["messages"] == again.counts["runs"] == 0
+    assert again.counts["messages"] == again.counts["replies"] == again.counts["runs"] == 0
 
 
 @pytest.mark.parametrize("subject", [ANN, ROOM])
@@ -164,6 +169,42 @@ async def test_history_that_was_never_read_before_does_not_come_in_afterwards(
 ) -> None:
     await forgetting.forget(subject, by="ann")
     assert (await messages.observe([room.said("1", "secret")])).refused == {"forgotten": 1}
+
+
+async def test_what_agents_of_ours_said_to_a_user_is_taken_back_and_does_not_come_back(
+    forgetting: Forgetting, messages: Messages, room: Room
+) -> None:
+    await messages.learn_own_user(BOT, agent="default")
+    quote = room.said("2", "echo: secret", user_id=BOT.id)
+    others = [
+        room.said("3", "bob's", user_id="bob"),
+        room.said("4", "another's bot", user_id="b2", origin=Origin.AGENT),
+    ]
+    away = room.called("away").said("1", "our own", user_id=BOT.id)
+    await messages.observe([room.said("1", "secret"), quote, *others, away])
+    await messages.record_own(ROOM, "5", "secret?", at=room.clock.now)
+    waiting = await messages.needs_embedding(10)
+    await messages.mark_embedded(waiting, "m")
+
+    receipt = await forgetting.forget(ANN, by="ann")
+    assert receipt.counts["replies"] == 2
+
+    assert (await messages.observe([quote, replace(quote, kind=Kind.EDITED)])).known == 2
+    assert await messages.record_own(ROOM, "5", "secret?", at=room.clock.now) == "known"
+    assert [each.text for each in await messages.last(ROOM, 9)] == ["bob's", "another's bot"]
+    assert [each.text for each in await messages.last(away.ref, 9)] == ["our own"]
+    assert {each.id for each in await messages.needs_embedding(9)} == {"2", "5"}, "their vectors are to go"
+
+
+async def test_more_replies_than_are_read_at_once_all_go(redis: Redis, keys: Keys, room: Room) -> None:
+    messages = Messages(redis, keys, Limits(batch=2))
+    forgetting = Forgetting(redis, keys, messages, [])
+    await messages.observe([room.said("1")])
+    for n in range(5):
+        await messages.record_own(ROOM, f"r{n}", f"{n}", at=room.clock.now)
+    assert (await forgetting.preview(ANN))["replies"] == 5
+    assert (await forgetting.forget(ANN, by="ann")).counts["replies"] == 5
+    assert await messages.last(ROOM, 9) == []
 
 
 async def test_a_channel_that_was_forgotten_is_in_no_list(
@@ -250,7 +291,7 @@ async def test_an_interrupted_forgetting_goes_on_where_it_has_to(
         "and yet it knows where they stood"
     )
     assert await forgetting.receipts() == [receipt]
-    assert dict(receipt.counts) == {"messages": 1, "breaking": 1}
+    assert dict(receipt.counts) == {"messages": 1, "replies": 0, "breaking": 1}
 
 
 async def test_a_run_at_work_is_stopped_before_it_is_emptied(ledger: Ledger, now: datetime) -> None:

@@ -206,14 +206,39 @@ async def test_forgetting_a_channel_or_a_user_reaches_the_graphs(
         [room.said("1", "a secret"), room.called("other").said("2", "tea", user_id="bob")]
     )
     await memory.embed()
-    forgetter = VectorForgetter(memory.graphs, memory.keys)
+    forgetter = VectorForgetter(memory.graphs, memory.messages)
     what = What(subject, (ROOM,))
 
     assert await forgetter.forget(what, dry_run=True) == 1
     assert await memory.graph_of("default").count() == 2
     assert await forgetter.forget(what) == 1
     assert await memory.graph_of("default").count() == 1
-    assert await VectorForgetter(None, memory.keys).forget(what) == 0
+    assert await VectorForgetter(None, memory.messages).forget(what) == 0
+
+
+async def test_with_a_user_goes_what_agents_of_ours_said_where_they_spoke(memory: Memory, room: Room) -> None:
+    ann, bot = UserRef("discord", "ann"), UserRef("discord", "bot")
+    await memory.messages.learn_own_user(bot, agent="default")
+    other = room.called("other")
+    await memory.messages.observe(
+        [
+            room.said("1", "a secret"),
+            room.said("2", "re: a secret", user_id="bot"),
+            room.said("3", "tea", user_id="bob"),
+            other.said("1", "more tea", user_id="bot"),
+        ]
+    )
+    await memory.messages.record_own(ROOM, "4", "a secret indeed", at=room.clock.now)
+    await memory.embed()
+    forgetter = VectorForgetter(memory.graphs, memory.messages)
+    assert await forgetter.channels_of(ann) == {ROOM}
+    what = What(ann, (ROOM,))
+
+    assert await forgetter.forget(what, dry_run=True) == 3
+    assert await memory.graph_of("default").count() == 5
+    assert await forgetter.forget(what) == 3
+    assert await forgetter.channels_of(bot) == {other.ref}
+    assert await memory.recall("secret tea") == ["tea"]
 
 
 async def test_what_is_older_than_it_is_kept_is_recalled_no_more(memory: Memory, room: Room) -> None:
@@ -221,9 +246,9 @@ async def test_what_is_older_than_it_is_kept_is_recalled_no_more(memory: Memory,
     between = room.later(minutes=30)
     await memory.messages.observe([room.said("2", "tea", at=room.later(minutes=30))])
     await memory.embed()
-    assert await VectorForgetter(memory.graphs, memory.keys).forget_before(between) == 1
+    assert await VectorForgetter(memory.graphs, memory.messages).forget_before(between) == 1
     assert await memory.recall("tea") == ["tea"]
-    assert await VectorForgetter(None, memory.keys).forget_before(between) == 0
+    assert await VectorForgetter(None, memory.messages).forget_before(between) == 0
 
 
 async def test_a_channel_is_told_only_what_it_may_see(memory: Memory, room: Room) -> None:

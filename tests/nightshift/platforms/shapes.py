@@ -41,6 +41,22 @@ def matrix_edit(id: str, of: str, text: str, **more: Any) -> dict[str, Any]:
     return matrix_event(id, f"* {text}", content=content, **more)
 
 
+def matrix_redacted(id: str, **more: Any) -> dict[str, Any]:
+    """What is left of a message that was taken back."""
+    because = {
+        "type": "m.room.redaction",
+        "room_id": "!room:example.org",
+        "sender": "@ann:example.org",
+        "content": {"redacts": id, "reason": "regretted"},
+        "redacts": id,
+        "origin_server_ts": 1_800_000_005_000,
+        "event_id": f"$redaction-of-{id.strip('$')}",
+        "unsigned": {"age": 5},
+    }
+    unsigned = {"age": 10, "redacted_by": because["event_id"], "redacted_because": because}
+    return matrix_event(id, "", unsigned=unsigned, **more) | {"content": {}}
+
+
 def matrix_member(user_id: str, name: str) -> dict[str, Any]:
     return {
         "type": "m.room.member",

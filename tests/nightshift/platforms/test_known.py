@@ -16,7 +16,7 @@ from nightshift.errors import BadSetting
 from nightshift.keys import Keys
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing
-from nightshift.settings import CHECKOUT, PLATFORM_NEEDS, PlatformSettings, load_settings
+from nightshift.settings import CHECKOUT, PLATFORM_NEEDS, PlatformKind, PlatformSettings, load_settings
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import OtherSide, Reply
 
@@ -108,6 +108,31 @@ async def test_a_token_is_replaced_while_everything_runs(
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer", "told"),
+    [
+        ("matrix", Reply(shapes.MATRIX_UNKNOWN_TOKEN, 401), "401: Invalid access token passed"),
+        ("discord", Reply(shapes.DISCORD_UNAUTHORIZED, 401), "401: 401: Unauthorized"),
+        ("slack", Reply({"ok": False, "error": "invalid_auth"}), "'invalid_auth'"),
+        ("telegram", Reply(shapes.TELEGRAM_UNAUTHORIZED, 401), "401: Unauthorized"),
+        ("webhook", Reply(b"", 401), "401"),
+    ],
+)
+async def test_where_a_token_is_that_is_refused_is_told(
+    home: Path, other_side: OtherSide, redis: Redis, keys: Keys, kind: PlatformKind, answer: Reply, told: str
+) -> None:
+    for method in ("GET", "HEAD"):
+        other_side.answer(method, "*", answer)
+    file = home / "token"
+    file.write_text("whsec_c2VjcmV0LW9mLXRoZXNlLXRlc3Rz")
+    settings = PlatformSettings(kind=kind, url=other_side.url, token_file=file)
+    platform = new_platform("there", settings, redis, keys)
+    readiness = await platform.ready()
+    await platform.close()
+    where = f"[platforms.there] (token_file: {file})"
+    assert readiness.why == f"there answered {told}; check the token in {where}"
+
+
 @pytest.mark.parametrize("content", ["two\nlines", "tök", "a\x1bb"])
 async def test_a_token_that_no_header_can_hold_is_told_and_not_shown(
     home: Path, redis: Redis, keys: Keys, content: str
@@ -116,5 +141,5 @@ async def test_a_token_that_no_header_can_hold_is_told_and_not_shown(
     told = PlatformSettings(kind="discord", token_file=home / "token")
     readiness = await new_platform("there", told, redis, keys).ready()
     assert not readiness.ready
-    assert "[platforms.there] is not one line of plain ASCII" in readiness.why
+    assert f"[platforms.there] (token_file: {home / 'token'}) is not one line of plain ASCII" in readiness.why
     assert content not in readiness.why

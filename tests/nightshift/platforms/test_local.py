@@ -90,6 +90,17 @@ async def test_what_a_person_said_is_forgotten_in_every_room(
     assert not await redis.exists(keys.room("kitchen"))
 
 
+async def test_with_a_person_goes_what_we_said_in_the_rooms_where_they_spoke(local: LocalPlatform) -> None:
+    for room in ("garden", "kitchen", "cellar"):
+        await local.say(room, "bob", "mine is green")
+        await local.send(Outgoing(room, "as ann says, hers is yellow", room))
+    await local.say("garden", "ann", "my canary is yellow")
+    assert await local.forget_user("ann", {"kitchen"}, dry_run=True) == 3
+    assert await local.forget_user("ann", {"kitchen"}) == 3
+    left = {room: len(await local.history(room, limit=9)) for room in ("garden", "kitchen", "cellar")}
+    assert left == {"garden": 1, "kitchen": 1, "cellar": 2}
+
+
 async def test_without_the_store_it_is_not_ready(keys: Keys) -> None:
     async with new_client("redis://127.0.0.1:1/0", retries=0, timeout=1) as away:
         readiness = await LocalPlatform("local", away, keys).ready()

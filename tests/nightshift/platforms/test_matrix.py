@@ -18,6 +18,7 @@ from tests.nightshift.platforms.shapes import (
     matrix_edit,
     matrix_event,
     matrix_member,
+    matrix_redacted,
     matrix_room,
     matrix_state,
 )
@@ -139,10 +140,44 @@ async def test_the_newest_edit_by_its_writer_is_the_text(
     assert found.edited_at == datetime.fromtimestamp(1_800_000_002, UTC)
 
 
-async def test_what_was_redacted_or_makes_no_sense_is_passed_over(
+async def test_what_was_redacted_is_told_as_taken_back_whatever_it_was(
     matrix: MatrixPlatform, other_side: OtherSide
 ) -> None:
-    redacted = matrix_event("$redacted", "") | {"content": {}}
+    found = await past(
+        matrix,
+        other_side,
+        page(
+            matrix_edit("$edit", "$three", "edited before it was taken back"),
+            matrix_redacted("$three", sender=OWN),
+            matrix_event("$two", "", unsigned={"redacted_because": 5}),
+            matrix_event("$one", "") | {"content": {}, "unsigned": None},
+            matrix_event("$zero", "fine"),
+            state=(matrix_member("@ann:example.org", "Ann"),),
+        ),
+    )
+    told = [(each.message_id, each.taken_back, each.text, each.user_name, each.is_bot) for each in found]
+    assert told == [
+        ("$zero", False, "fine", "Ann", False),
+        ("$one", True, "", "Ann", False),
+        ("$two", True, "", "Ann", False),
+        ("$three", True, "", OWN, True),
+    ]
+
+
+async def test_what_was_taken_back_takes_the_place_of_no_message(
+    matrix: MatrixPlatform, other_side: OtherSide
+) -> None:
+    found = await past(
+        matrix,
+        other_side,
+        page(matrix_redacted("$six"), matrix_event("$five", "five"), matrix_redacted("$four"), end="t1"),
+        page(matrix_event("$three", "three"), matrix_redacted("$two"), matrix_event("$one", "one"), end="t2"),
+        limit=2,
+    )
+    assert [each.message_id for each in found] == ["$three", "$four", "$five", "$six"]
+
+
+async def test_what_makes_no_sense_is_passed_over(matrix: MatrixPlatform, other_side: OtherSide) -> None:
     nonsense: list[Any] = [
         5,
         {},
@@ -152,12 +187,12 @@ async def test_what_was_redacted_or_makes_no_sense_is_passed_over(
         matrix_event("$d", "x", at=10**30),
         matrix_event("$e", "x", at=-1),
         matrix_event("", "x"),
+        matrix_redacted(""),
+        matrix_redacted("$topic") | {"type": "m.room.topic"},
         matrix_event("$f", "cat.jpg", content={"msgtype": "m.image", "body": "cat.jpg"}),
     ]
     state = (5, {"type": "m.room.member", "content": 3}, matrix_member("@ann:example.org", "Ann"))
-    found = await past(
-        matrix, other_side, page(redacted, *nonsense, matrix_event("$fine", "fine"), state=state)
-    )
+    found = await past(matrix, other_side, page(*nonsense, matrix_event("$fine", "fine"), state=state))
     assert [(each.message_id, each.user_name) for each in found] == [("$fine", "Ann")]
 
 
@@ -184,7 +219,7 @@ async def test_a_homeserver_that_never_comes_to_an_end_is_left_in_time(
     assert len(other_side.asked) < 20
 
 
-async def test_rooms_are_listed_with_names_and_members_but_no_invitations(
+async def test_rooms_are_listed_with_names_and_members_but_none_that_encrypts_and_no_invitations(
     matrix: MatrixPlatform, other_side: OtherSide
 ) -> None:
     rooms = {
@@ -193,6 +228,8 @@ async def test_rooms_are_listed_with_names_and_members_but_no_invitations(
         "!c:example.org": matrix_room(3, matrix_state("m.room.canonical_alias", alias="#c:example.org")),
         "!d:example.org": matrix_room(9, matrix_state("m.room.create", type="m.space")),
         "!e:example.org": matrix_room(3, matrix_state("m.room.name", name=["odd"]), {}, {"type": 5}),
+        "!g:example.org": matrix_room(2, matrix_state("m.room.encryption", algorithm="m.megolm.v1.aes-sha2")),
+        "!h:example.org": matrix_room(2, matrix_state("m.room.encryption") | {"content": None}),
     }
     invited: dict[str, object] = {"!f:example.org": {"invite_state": {"events": []}}}
     other_side.answer("GET", f"{CLIENT}/sync", Reply({"rooms": {"join": rooms, "invite": invited}}))
@@ -204,6 +241,8 @@ async def test_rooms_are_listed_with_names_and_members_but_no_invitations(
         ("!e:example.org", "", 3, False),
     ]
     assert not any(each.channels for each in found)
+    asked = json.loads(other_side.asked[-1].query["filter"])["room"]["state"]["types"]
+    assert {"m.room.name", "m.room.create", "m.room.encryption"} <= set(asked)
     assert {asked.method for asked in other_side.asked} == {"GET"}
 
 

@@ -151,7 +151,8 @@ async def test_a_token_that_is_refused_may_be_replaced(
 ) -> None:
     error = await attempt(platform, case, other_side, case.unauthorized)
     assert isinstance(error, PlatformDown)
-    assert "check the token in [platforms.there]" in str(error)
+    assert str(error).endswith("; check the token in [platforms.there]")
+    assert ".;" not in str(error)
 
 
 async def test_what_is_not_allowed_is_not_tried_again(

@@ -52,6 +52,15 @@ async def test_deliveries_are_listed_by_state_and_channel_page_by_page(
     assert (await admin("/v1/deliveries?after=x")).status_code == 422
 
 
+async def test_one_that_waits_for_its_bot_says_so_alone_and_in_the_list(
+    admin: Caller, deliveries: Deliveries
+) -> None:
+    id = (await ask(deliveries, by="bot", agent="night")).id
+    (listed,) = (await admin("/v1/deliveries")).json()["deliveries"]
+    assert listed["reason"].startswith("waits for the agent's bot to ask for it; no bot of agent night ")
+    assert (await admin(f"/v1/deliveries/{quote(id)}")).json() == listed
+
+
 async def test_what_is_unknown_is_resolved_under_the_tokens_name(
     call: Call, tokens: Tokens, deliveries: Deliveries
 ) -> None:

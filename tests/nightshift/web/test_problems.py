@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from redis.asyncio import Redis
 
+from nightshift import agents
+from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.keys import Keys
 from nightshift.runs.states import done
+from nightshift.settings import Settings
 from nightshift.store import store_now
 from nightshift.web.tokens import Role, Tokens
+from nightshift.web.unrouted import SEE
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Call, Caller
 
@@ -222,6 +228,17 @@ async def test_status_tells_what_is_missing_and_who_is_there(admin: Caller, stag
     assert (missing["ready"], bool(missing["why"])) == (False, True)
     assert (there["ready"], there["why"]) == (True, [])
     assert {"beat", "worker", "web"} <= {process["kind"] for process in there["processes"]}
+    assert (there["warnings"], there["bots"]) == ([], [])
+    liveness = AgentLiveness(stage.ledger.redis, stage.ledger.keys)
+    now = await store_now(stage.ledger.redis)
+    await liveness.report(agents.of(Settings(), "default"), Presence("discord", "one", "4711", now))
+    (bot,) = (await admin("/v1/status")).json()["bots"]
+    assert (bot["agent"], bot["platform"], bot["channels"], bot["alive"]) == (
+        "default",
+        "discord",
+        None,
+        True,
+    )
 
 
 async def test_lists_are_turned_page_by_page(admin: Caller, stage: Stage) -> None:
@@ -236,3 +253,50 @@ async def test_lists_are_turned_page_by_page(admin: Caller, stage: Stage) -> Non
     assert len(found) == 7
     assert set(found) == expected
     assert json.dumps(page)
+
+
+# What no route takes
+
+
+@pytest.fixture
+def below_pages(app: FastAPI) -> None:
+    """Lay something over the whole application that answers whatever is left, as the console does."""
+    app.mount("/", PlainTextResponse("not a problem", 404))
+
+
+@pytest.mark.parametrize("path", ["/v1/nonsense", "/v1/v1/alive", "/v1/status/", "/v1", "/v1/", "/v1/%1B%00"])
+async def test_what_is_not_there_is_named_and_the_description_pointed_to(
+    below_pages: None, call: Call, path: str
+) -> None:
+    for method in ("GET", "POST", "BREW"):
+        answer = await call()(path, method)
+        assert is_problem(answer, 404), answer.text
+        detail = answer.json()["detail"]
+        assert detail == f"there is no {unquote(path).translate({0: ' ', 27: ' '})}; {SEE}"
+
+
+async def test_of_a_path_without_end_only_the_beginning_is_said_back(below_pages: None, call: Call) -> None:
+    assert len((await call()(f"/v1/{'x' * 5000}")).text) < 500
+
+
+async def test_what_lies_beside_the_api_is_left_to_the_pages(below_pages: None, call: Call) -> None:
+    for path in ("/v1x", "/v2/status", "/nonsense"):
+        assert (await call()(path)).text == "not a problem"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        ("DELETE", "/v1/status", ["GET"]),
+        ("GET", "/v1/alive", ["POST"]),
+        ("BREW", "/v1/freeze", ["POST"]),
+        ("PUT", "/v1/runs/some@run/cancel", ["GET", "POST"]),  # GET: the run of that name
+    ],
+)
+async def test_a_method_that_a_route_does_not_take_is_refused_with_those_it_does(
+    below_pages: None, call: Call, method: str, path: str, takes: list[str]
+) -> None:
+    answer = await call()(path, method)
+    assert is_problem(answer, 405), answer.text
+    assert answer.headers["allow"] == ", ".join(takes)
+    assert answer.json()["detail"] == f"{path} takes {' and '.join(takes)}, not {method}; {SEE}"

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from http.client import HTTPResponse
 from pathlib import Path
@@ -48,6 +49,11 @@ def stop_while_somebody_listens(log: Path, signum: signal.Signals) -> set[str]:
             await_words("web_serves", log)
             with ask(port, "/v1/events"), ask(port, "/v1/status") as status:
                 kinds = {each["kind"] for each in json.load(status)["processes"]}
+                for path in ("/v1/nonsense", "/v1"):
+                    with pytest.raises(urllib.error.HTTPError) as refused:
+                        ask(port, path)
+                    with refused.value:  # the console, which lies below, does not answer for the API
+                        assert (refused.value.code, json.load(refused.value)["status"]) == (404, 404)
                 began = time.monotonic()
                 process.send_signal(signum)
                 assert process.wait(15) == 0
