@@ -219,6 +219,7 @@ class Plan:
                 yield f"agent = {_quoted(self.agent)}  # whose its channels are"
         yield from ("", f"[agents.{_bare(self.agent)}]", f"zone = {_quoted(self.zone)}")
         yield f"delivers = {_quoted(self.delivers)}  # us: by the platform above; bot: with its own voice"
+        yield '# runner = "model"  # a model writes what the agent says; unset: its bot is asked for it'
         yield '# about = "Who the agent is, in a few sentences."'
 
     def check(self, text: str) -> None:

@@ -24,7 +24,7 @@ from redis import Redis
 from tests.workers import pool_app
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 6.0
+PATIENCE = 20.0
 
 
 def until(true: Callable[[], bool], seconds: float = PATIENCE) -> float:
@@ -73,10 +73,13 @@ class Worker:
         return sum(json.loads(message)[2] == self.name for message in delivered)
 
     def control(self, command: str, **arguments: Any) -> Any:
-        replies = pool_app.app.control.broadcast(
-            command, arguments=arguments, destination=[self.name], reply=True, limit=1, timeout=PATIENCE
+        return self.broadcast(command, arguments, timeout=PATIENCE)[0][self.name]
+
+    def broadcast(self, command: str, arguments: Any = None, *, timeout: float) -> Any:
+        """Replies to a command: one, or none if it was not answered in time."""
+        return pool_app.app.control.broadcast(
+            command, arguments=arguments, destination=[self.name], reply=True, limit=1, timeout=timeout
         )
-        return replies[0][self.name]
 
     def pool_info(self) -> dict[str, Any]:
         info: dict[str, Any] = self.control("stats")["pool"]
@@ -128,6 +131,8 @@ def start_worker() -> Iterator[StartWorker]:
             )
             worker = Worker(name, process, told, log, messages)
             worker.hear(f"{name}:ready")
+            # It says so a moment before it listens to broadcasts, which reach nobody who does not listen.
+            until(lambda: bool(worker.broadcast("ping", timeout=0.5)))
             return worker
 
         yield start
