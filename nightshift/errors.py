@@ -37,6 +37,11 @@ class PlatformDown(TransientError):
 class OutOfBudget(TransientError):
     """A cap on spending is reached: the same call may be made once the cap has room again."""
 
+    def __init__(self, message: str, *, retry_after: timedelta | None = None, needs: int = 0) -> None:
+        """``needs``: the most that the call may cost, in micro-USD."""
+        super().__init__(message, retry_after=retry_after)
+        self.needs = needs
+
 
 class Frozen(TransientError):
     """Somebody stopped every call and send until they say otherwise."""

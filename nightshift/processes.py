@@ -39,10 +39,9 @@ class Process:
 async def report(redis: Redis, keys: Keys, name: str, kind: str, facts: Mapping[str, Any]) -> None:
     """Say that this process is there, and what it is doing."""
     seconds, micros = await redis.time()
-    row: dict[Any, Any] = {"kind": kind, "pid": os.getpid(), "host": socket.gethostname()}
+    row = {"kind": kind, "pid": os.getpid(), "host": socket.gethostname(), "facts": facts}
     pipeline = redis.pipeline(transaction=False)
-    pipeline.hset(keys.process(name), mapping=row | {"facts": json.dumps(facts)})
-    pipeline.expire(keys.process(name), FORGET_AFTER)
+    pipeline.set(keys.process(name), json.dumps(row), ex=FORGET_AFTER)
     pipeline.zadd(keys.processes, {name: seconds * 1000 + micros // 1000})
     await pipeline.execute()
 
@@ -61,25 +60,12 @@ async def read_processes(redis: Redis, keys: Keys) -> list[Process]:
     now = datetime.fromtimestamp(seconds + micros / 1e6, UTC)
     await redis.zremrangebyscore(keys.processes, "-inf", (seconds - FORGET_AFTER.total_seconds()) * 1000)
     reported: Any = await redis.zrange(keys.processes, 0, -1, withscores=True)
-    pipeline = redis.pipeline(transaction=False)
-    for name, _ in reported:
-        pipeline.hgetall(keys.process(name))
+    rows: Any = await redis.mget([keys.process(name) for name, _ in reported]) if reported else []
     found = []
-    for (name, score), row in zip(reported, await pipeline.execute(), strict=True):
-        if not row:
-            continue
-        seen = from_ms(score)
-        found.append(
-            Process(
-                name,
-                row["kind"],
-                int(row["pid"]),
-                row["host"],
-                seen,
-                now - seen <= GONE_AFTER,
-                json.loads(row["facts"]),
-            )
-        )
+    for (name, score), row in zip(reported, rows, strict=True):
+        if row:
+            seen = from_ms(score)
+            found.append(Process(name, seen=seen, alive=now - seen <= GONE_AFTER, **json.loads(row)))
     return sorted(found, key=lambda process: process.name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Self
 from urllib.parse import quote, unquote
 
@@ -37,6 +38,10 @@ class _Ref:
             )
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         # Ids may hold what separates names here, or stands for something in a key.
         return f"{self.platform}:{quote(self.id, safe='')}"
 

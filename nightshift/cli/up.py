@@ -56,6 +56,8 @@ KILLED = 130
 #: How long a process may take until it is of use.
 PATIENCE = timedelta(seconds=60)
 LOOK_AGAIN = timedelta(seconds=0.1)
+#: Who leads is looked up with every third report, once it is known.
+ASK_WHO_LEADS = 3
 #: A worker lets its tasks end for 20 s, then hands back those that have not.
 WORKER_STOP = timedelta(seconds=35)
 DEMO = (
@@ -288,15 +290,17 @@ class _SmallProfile:
     async def _report(self) -> None:
         """Tell the store how the processes are, and the person who leads among several beats."""
         name, keys = f"supervisor@{socket.gethostname()}:{os.getpid()}", self._ledger.keys
-        led_by = ""
+        led_by, turn = "", 0
         try:
             while True:
                 with suppress(*TROUBLE):
                     await report(self._store, keys, name, "supervisor", self._facts())
-                    leads = leader(await read_processes(self._store, keys))
-                    if leads and leads.name != led_by:
-                        led_by = leads.name
-                        self._say(f"{led_by} leads")
+                    if not led_by or turn % ASK_WHO_LEADS == 0:
+                        leads = leader(await read_processes(self._store, keys))
+                        if leads and leads.name != led_by:
+                            led_by = leads.name
+                            self._say(f"{led_by} leads")
+                turn += 1
                 await asyncio.sleep(REPORT_EVERY.total_seconds())
         finally:
             with suppress(*TROUBLE):

@@ -54,8 +54,8 @@ class Outside(Protocol):
         """What this agent is at, or what is not yet over in the channel."""
         ...
 
-    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef) -> str:
-        """Whose cap has no room for a look into this channel."""
+    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef, needs: int) -> str:
+        """Whose cap has no room for a look into this channel, of which is known that it needs so much."""
         ...
 
 
@@ -173,10 +173,11 @@ class Beating:
             verdict = judge(seen, rules)
             if verdict.passes and each.agent:
                 # What has to be asked of each channel is asked only of those that come this far.
+                agent, ref, needs = each.agent, each.channel.ref, each.row.needs
                 seen = replace(
                     seen,
-                    busy=await self._outside.busy(each.agent, each.channel.ref),
-                    budget=await self._outside.over_budget(_run_id(each), each.agent, each.channel.ref),
+                    busy=await self._outside.busy(agent, ref),
+                    budget=await self._outside.over_budget(_run_id(each), agent, ref, needs),
                 )
                 verdict = judge(seen, rules)
             judged.append((replace(each, seen=seen), verdict))

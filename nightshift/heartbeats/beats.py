@@ -83,8 +83,12 @@ class Beats:
 
     async def looked(self, ref: ChannelRef, digest: str, *, at: datetime) -> None:
         """A model has looked at the channel as it stood with this digest."""
-        fields = {"digest": digest, "thought_at": str(to_ms(at)), "failures": "0"}
+        fields = {"digest": digest, "thought_at": str(to_ms(at)), "failures": "0", "needs": "0"}
         await self._scripts.run("settle", channel=str(ref), fields=fields)
+
+    async def unaffordable(self, ref: ChannelRef, needs: int) -> None:
+        """A look was refused as there was no room for so much: the next beats ask for that much first."""
+        await self._scripts.run("settle", channel=str(ref), fields={"needs": str(needs)})
 
     async def failed(self, ref: ChannelRef, generation: int, *, failures: int, next: datetime) -> None:
         """The look failed, so many times in a row; try again then."""

@@ -127,7 +127,7 @@ class Surroundings:
                 return f"{holder} is not over"
         return ""
 
-    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef) -> str:
+    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef, needs: int) -> str:
         source = source_of(ref)
         payer = Payer(run, source, agent.tenant, agent.name, str(ref), Kind.HEARTBEAT)
         cost = await self._purse.estimate("flash", source)
@@ -135,7 +135,7 @@ class Surroundings:
             hold = await self._purse.reserve(
                 payer,
                 model=self._uses.chain("flash").models[0].name,
-                ceiling=UNKNOWN_COST if cost is None else cost,
+                ceiling=max(needs, UNKNOWN_COST if cost is None else cost),
             )
         except (Frozen, OutOfBudget, OverRunCap) as error:
             return str(error)

@@ -50,6 +50,8 @@ class BeatRow:
     #: The digest of the channel, and the instant, when a model last looked.
     digest: str
     thought_at: datetime | None
+    #: The most that a look costs, in micro-USD, if there was no room for the last.
+    needs: int
     suspended_at: datetime | None
     starts: tuple[datetime, ...]
     acts: tuple[Act, ...]
@@ -73,6 +75,7 @@ class BeatRow:
             deferred_for=row.get("deferred_for", ""),
             digest=row.get("digest", ""),
             thought_at=instant("thought_at"),
+            needs=int(row.get("needs", 0)),
             suspended_at=instant("suspended_at"),
             starts=tuple(from_ms(each) for each in row.get("starts", "").split()),
             acts=tuple(

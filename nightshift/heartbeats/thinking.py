@@ -122,6 +122,8 @@ class Thinking:
             raise
         except (Frozen, OutOfBudget, OverRunCap) as error:
             # Beats that passed are not made up for: the next comes in its own time.
+            if isinstance(error, OutOfBudget):
+                await self.beats.unaffordable(ref, error.needs)
             return skipped(str(error))
         except NightshiftError as error:
             return await self._failed(run, ref, rules, error)

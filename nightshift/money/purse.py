@@ -147,8 +147,9 @@ def _no_room(payer: Payer, ceiling: int, answer: Sequence[str]) -> OutOfBudget |
     )
     fits_later = cap > 0 and spent + ceiling <= limit
     if fits_later:
-        return OutOfBudget(says, retry_after=SOON)
+        return OutOfBudget(says, retry_after=SOON, needs=ceiling)
     if level is Level.RUN:
         return OverRunCap(says)
     spread = timedelta(seconds=zlib.crc32(payer.run.encode()) % int(SPREAD.total_seconds()))
-    return OutOfBudget(says, retry_after=timedelta(milliseconds=until_midnight_ms) + spread)
+    wait = timedelta(milliseconds=until_midnight_ms) + spread
+    return OutOfBudget(says, retry_after=wait, needs=ceiling)

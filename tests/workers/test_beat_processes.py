@@ -151,8 +151,8 @@ class Journal:
 
     def leaders(self) -> set[str]:
         names = self.store.zrange(KEYS.processes, 0, -1)
-        rows = {name: self.store.hget(KEYS.process(name), "facts") for name in names}
-        return {name for name, facts in rows.items() if facts and json.loads(facts)["leads"]}
+        rows = {name: self.store.get(KEYS.process(name)) for name in names}
+        return {name for name, row in rows.items() if row and json.loads(row)["facts"]["leads"]}
 
     def await_new_leader(self, token: str, leader: Beat, seconds: float) -> float:
         """Wait until this beat leads in place of whoever had put this token there."""

@@ -39,6 +39,8 @@ class World:
     away: dict[ChannelRef, str] = field(default_factory=dict)
     busy_with: str = ""
     broke: str = ""
+    #: What the last look was known to need.
+    asked_for: int = 0
     together: asyncio.Barrier | None = None
 
     async def stopped(self) -> Mapping[Gate, str]:
@@ -52,7 +54,8 @@ class World:
     async def busy(self, agent: Agent, ref: ChannelRef) -> str:
         return self.busy_with
 
-    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef) -> str:
+    async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef, needs: int) -> str:
+        self.asked_for = needs
         return self.broke
 
 

@@ -48,6 +48,7 @@ def snapshot(now: datetime, row: dict[str, Any] | None = None, **seen: Any) -> S
         "suspended_at": None,
         "starts": (),
         "acts": (),
+        "needs": 0,
     }
     facts: dict[str, Any] = {"digest": "new", "last_human_at": now - hour, "quiet": None, **seen}
     return Snapshot(now, BeatRow(**{**known, **(row or {})}), **facts)

@@ -147,9 +147,11 @@ async def test_an_empty_purse_keeps_beats_from_being_recorded_and_looking_into_i
 ) -> None:
     given = settings()
     agent, here = agents.of(given, "default"), surroundings(ledger, given)
-    assert not await here.over_budget(RUN, agent, ROOM)
+    assert not await here.over_budget(RUN, agent, ROOM, 0)
     broke = surroundings(ledger, settings(budget={"day": 0}))
-    assert "cap is $0" in await broke.over_budget(RUN, agent, ROOM)
+    assert "cap is $0" in await broke.over_budget(RUN, agent, ROOM, 0)
     # There is room for one at a time, and each gives it back.
     narrow = surroundings(ledger, settings(budget={"day": "0.000002"}))
-    assert [await narrow.over_budget(RUN, agent, ROOM) for _ in range(3)] == ["", "", ""]
+    assert [await narrow.over_budget(RUN, agent, ROOM, 0) for _ in range(3)] == ["", "", ""]
+    # But not for what the last look would have needed.
+    assert "no room for a call of up to $0.000003" in await narrow.over_budget(RUN, agent, ROOM, 3)

@@ -19,9 +19,12 @@ from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.thinking import Thinking, marks
 from nightshift.keys import Keys
 from nightshift.llm.models import Models
+from nightshift.money.caps import Caps
+from nightshift.money.payer import Level
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.row import RunId, RunRow, run_id
 from nightshift.runs.states import State
+from nightshift.settings import BudgetSettings
 from tests.nightshift.heartbeats.injections import INJECTIONS
 from tests.nightshift.heartbeats.model import Model, asked_model
 from tests.nightshift.heartbeats.scene import ROOM, Scene
@@ -226,6 +229,27 @@ async def test_a_freeze_that_comes_meanwhile_ends_the_look_without_counting_as_a
     assert (run.state, "ada froze" in run.reason) == (State.SKIPPED, True)
     assert not looks.model.requests
     assert (await looks.scene.row()).failures == 0
+
+
+async def test_a_look_that_there_was_no_room_for_is_not_begun_again_before_there_is(looks: Looks) -> None:
+    scene = looks.scene
+    caps = Caps(scene.redis, scene.keys, BudgetSettings())
+    await caps.set(Level.DAY, "", 100, by="ada")
+    run = await looks.look()
+    assert (run.state, "no room for a call" in run.reason) == (State.SKIPPED, True)
+    assert not looks.model.requests
+    needs = (await scene.row()).needs
+    assert needs > 100
+
+    scene.world.broke = "no room"
+    await scene.say("and more")
+    assert (await scene.beat()).verdict.gate is Gate.BUDGET
+    assert scene.world.asked_for == needs
+
+    scene.world.broke = ""
+    await caps.set(Level.DAY, "", 1_000_000, by="ada")
+    assert (await looks.look()).state is State.DONE
+    assert (await scene.row()).needs == 0
 
 
 async def test_what_the_model_is_shown_is_this_channels_own_and_bounded(looks: Looks) -> None:
