@@ -51,6 +51,18 @@ async def until_touched(file: Path, seconds: float) -> None:
     await until(touched, seconds, f"{file.name} is touched")
 
 
+async def until_it_says_so(deployment: Deployment, worker: str) -> None:
+    """Its row follows its file with the next report."""
+    async with asyncio.timeout(2 * REPORT_EVERY.total_seconds()):
+        while True:
+            found = await read_processes(deployment.client, deployment.ledger.keys)
+            told = {each.name: each.facts for each in found}[worker]
+            if told["ready"]:
+                assert not told["why"]
+                return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_hung_worker_goes_stale_and_one_without_redis_stays_alive_but_is_not_ready(
     alone: Deployment,
 ) -> None:
@@ -59,8 +71,7 @@ async def test_a_hung_worker_goes_stale_and_one_without_redis_stays_alive_but_is
             starting.create_task(alone.start_worker(name, "io"))
     await until_there(ready(alone, "hung"))
     await until_there(ready(alone, "well"))
-    told = {each.name: each.facts for each in await read_processes(alone.client, alone.ledger.keys)}
-    assert (told["well@test"]["ready"], told["well@test"]["why"]) == (True, "")
+    await until_it_says_so(alone, "well@test")
 
     alone.signal("hung", signal.SIGSTOP)
     os.utime(alive(alone, "hung"), (0, 0))

@@ -12,7 +12,7 @@ from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 
 async def test_a_job_shows_what_it_did_last_and_does_next(cli: Cli, stage: Stage) -> None:
-    coming = (await store_now(stage.ledger.redis)).replace(microsecond=0) + timedelta(minutes=7, seconds=1)
+    coming = (await store_now(stage.ledger.redis)).replace(microsecond=0) + timedelta(minutes=7, seconds=50)
     await stage.job(next=coming)
     (fresh,) = answer(await cli("jobs", "--json"))
     run = await stage.run("job:digest", outcome=failed("no model"))
