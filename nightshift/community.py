@@ -39,26 +39,19 @@ ROOMS = {
         ("Cleo", "Is it? They close early in winter."),
     ),
 }
-#: What the simulated model answers in the demo: mostly that there is nothing to say.
+#: What the simulated model answers to a look into a channel: mostly that there is nothing to say.
 ANSWERS: Mapping[str, Sequence[bool | str | None]] = {
     "act": [False, False, True, False, True, False],
-    "topic": ["", "", "the shed key", "", "library hours", ""],
+    "topic": ["", "", "an open question", "", "what is next", ""],
     "say": [
         None,
         None,
-        "[simulated] Shall I ask around who has the shed key?",
+        "[simulated] Was that question answered?",
         None,
-        "[simulated] I can look up when the library closes.",
+        "[simulated] What comes next here?",
         None,
     ],
-    "why": [
-        "all is settled",
-        "small talk",
-        "a question is open",
-        "all is said",
-        "a question is open",
-        "quiet",
-    ],
+    "why": ["all is settled", "small talk", "a question is open", "all is said", "plans are made", "quiet"],
 }
 
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -64,19 +64,6 @@ DEMO = (
     "This is the demo: the model is simulated, the people are not real, and all of it stays in this folder. "
     "`nightshift init` sets up your own."
 )
-#: What the simulated model answers of a channel that is no demo's: at times that something should be said.
-LOOKS: Mapping[str, Sequence[bool | str | None]] = {
-    "act": [False, True, False, True, True],
-    "topic": ["", "an open question", "", "what is next", "a hand"],
-    "say": [
-        None,
-        "[simulated] Was that question answered?",
-        None,
-        "[simulated] What comes next here?",
-        "[simulated] Can I lend a hand?",
-    ],
-    "why": ["small talk", "a question is open", "all is settled", "plans are made", "somebody is busy"],
-}
 #: Events that are worth a line.
 TOLD = ("run_settled", "run_returned", "slot_skipped")
 TROUBLE = (RedisError, NightshiftError, OSError)
@@ -182,7 +169,7 @@ class _SmallProfile:
         simulated_model(self._settings.home).write_text(url)
         self._details["sim-llm"] = f"at {url}: a simulated model, nothing it says is real"
         command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
-        for name, values in (ANSWERS if self._settings.demo else LOOKS).items():
+        for name, values in ANSWERS.items():
             command += [word for value in values for word in ("--value", f"{name}={json.dumps(value)}")]
         return [Process("sim-llm", command, ready=partial(until, partial(_listens, LOOPBACK, port)))]
 

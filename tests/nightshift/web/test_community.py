@@ -50,7 +50,7 @@ async def test_people_talk_in_two_rooms_and_the_agent_answers(
         await asyncio.wait({living})
 
 
-def test_what_the_simulated_model_answers_in_the_demo_fits_together() -> None:
+def test_what_the_simulated_model_answers_fits_together() -> None:
     lengths = {len(values) for values in community.ANSWERS.values()}
     assert len(lengths) == 1
     for act, topic, say in zip(*(community.ANSWERS[name] for name in ("act", "topic", "say")), strict=True):
