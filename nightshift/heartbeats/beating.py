@@ -219,7 +219,7 @@ def _being_written(each: _Known, rules: HeartbeatRules) -> str:
     last = each.channel.last_human_at
     # A platform's clock may be a little ahead of ours.
     if last and last - rules.turn < each.seen.now < last + rules.turn:
-        return f"a person wrote {span(each.seen.now - last)} ago"
+        return f"a person wrote {span(each.seen.now - last)} ago, and has {span(rules.turn)} to go on"
     return ""
 
 
