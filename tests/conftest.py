@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -25,6 +26,12 @@ from nightshift.runs.ledger import Ledger
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# Whatever is set up in this checkout, or in the environment, is no affair of the tests.
+for variable in [name for name in os.environ if name.startswith("NIGHTSHIFT_")]:
+    del os.environ[variable]
+HOME = tempfile.TemporaryDirectory(prefix="ns-home-")
+os.environ["NIGHTSHIFT_HOME"] = HOME.name
 
 #: What these share takes long to start, so each is left to one worker.
 TOGETHER = (
