@@ -168,8 +168,8 @@ class Nightshift:
         ``platform`` is what the platform is called in nightshift's settings, such as ``discord``.
 
         ``speak`` says a text in a channel, and returns what the platform calls the message, if anything; for
-        agents whose bot itself says what they answer (``delivers = "bot"``). What it raises is told as the
-        reason why it was not said. Whoever wants to tell more of it takes ``deliveries`` instead.
+        agents whose bot itself says what they answer (``delivers = "bot"``). If it raises, the delivery has
+        failed. Whoever wants to tell more of it takes ``deliveries`` instead.
 
         ``process`` tells apart the processes of a bot that runs as several; each makes one up if it has none.
         """
@@ -410,8 +410,9 @@ class Nightshift:
             try:
                 id = await speak(delivery.channel, delivery.text)
             except Exception as error:
+                # Its words stay in the bot's own log: platforms' errors quote addresses, and those tokens.
                 log.exception("delivery %s was not said", delivery.id)
-                await delivery.failed(f"{type(error).__name__}: {error}")
+                await delivery.failed(f"the bot met {type(error).__name__}; its log says more")
             else:
                 await delivery.sent(id or delivery.key)
 

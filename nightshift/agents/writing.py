@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -17,13 +16,12 @@ from nightshift.agents.agent import Agent
 from nightshift.agents.assignment import Assignment, answer
 from nightshift.agents.work import Speaks
 from nightshift.heartbeats.thinking import shown
-from nightshift.llm.answers import Answer
+from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import Message, load
 from nightshift.memory.messages import Messages
 from nightshift.money.payer import Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped
-from nightshift.settings import Use
 
 #: Of what was said last in the channel, so much is shown.
 SHOWN = 30
@@ -39,26 +37,11 @@ class Written(BaseModel):
     say: str | None
 
 
-class Asks(Protocol):
-    """The one client of models."""
-
-    async def ask(
-        self,
-        use: Use,
-        messages: Sequence[Message],
-        payer: Payer,
-        *,
-        schema: type[Written],
-        max_tokens: int,
-        deadline: timedelta,
-    ) -> Answer[Written]: ...
-
-
 @dataclass(frozen=True)
 class Writing:
     """Everything that writing for an agent takes."""
 
-    models: Asks
+    models: Asks[Written]
     messages: Messages
     deliveries: Speaks
     agent_of: Callable[[str], Agent]

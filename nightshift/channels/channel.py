@@ -27,15 +27,9 @@ class SeenChannel:
 
 
 @dataclass(frozen=True)
-class Channel:
+class Channel(SeenChannel):
     """One channel; what nobody has told is empty."""
 
-    ref: ChannelRef
-    name: str = ""
-    server_id: str = ""
-    server_name: str = ""
-    is_dm: bool = False
-    members: int | None = None
     tenant: str = "default"
     agent: str = "default"
     #: Who else may come to know what is said here, as set by a person; see ``memory.audience``.

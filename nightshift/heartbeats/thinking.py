@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from pydantic import BaseModel
@@ -35,8 +35,8 @@ from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import BeatRow
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.llm.answers import Answer
-from nightshift.llm.prompts import Message, load
+from nightshift.llm.asks import Asks
+from nightshift.llm.prompts import load
 from nightshift.memory.message import Message as Said
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
@@ -45,7 +45,6 @@ from nightshift.phrases import clock, times
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunId, from_ms
 from nightshift.runs.states import Outcome, done, failed, skipped
-from nightshift.settings import Use
 from nightshift.time.zones import zone
 
 log = structlog.get_logger("nightshift.heartbeats")
@@ -69,21 +68,6 @@ class Decision(BaseModel):
     say: str | None
 
 
-class Asks(Protocol):
-    """The one client of models."""
-
-    async def ask(
-        self,
-        use: Use,
-        messages: Sequence[Message],
-        payer: Payer,
-        *,
-        schema: type[Decision],
-        max_tokens: int,
-        deadline: timedelta,
-    ) -> Answer[Decision]: ...
-
-
 #: What is known of a channel besides its messages, and may be told there: a summary, older messages.
 Background = Callable[[Channel, Sequence[Said], Payer], Awaitable[Mapping[str, Any]]]
 #: Wakes the agent: the run that does so, where, for what cause, and with what instruction.
@@ -99,7 +83,7 @@ async def no_background(channel: Channel, said: Sequence[Said], payer: Payer) ->
 class Thinking:
     """Everything that a look takes."""
 
-    models: Asks
+    models: Asks[Decision]
     messages: Messages
     channels: Channels
     beats: Beats

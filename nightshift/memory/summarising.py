@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel
 
 from nightshift.channels.channel import Channel
 from nightshift.channels.ref import ChannelRef
 from nightshift.errors import BadAnswer
-from nightshift.llm.answers import Answer
-from nightshift.llm.prompts import Message as Turn
+from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import Prompt, load
 from nightshift.memory.audience import merged
 from nightshift.memory.message import DIALOGUE, Message, Origin, Place
@@ -24,7 +23,6 @@ from nightshift.phrases import clock
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, skipped
-from nightshift.settings import Use
 
 TASK = "tasks.memory.summarise_channel"
 #: Of the channels in use, so many are looked at.
@@ -44,21 +42,6 @@ class Condensed(BaseModel):
 
     summary: str
     message_ids: list[int]
-
-
-class Asks(Protocol):
-    """The one client of models."""
-
-    async def ask(
-        self,
-        use: Use,
-        messages: Sequence[Turn],
-        payer: Payer,
-        *,
-        schema: type[Condensed],
-        max_tokens: int,
-        deadline: timedelta,
-    ) -> Answer[Condensed]: ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +87,7 @@ class Reading:
 class Summarising:
     """Everything that it takes."""
 
-    models: Asks
+    models: Asks[Condensed]
     messages: Messages
     summaries: Summaries
 

@@ -80,6 +80,17 @@ async def test_what_is_rare_is_found_over_several_pages_that_may_be_empty(
     assert found == [[], [], ["ended-000"]]
 
 
+async def test_what_ended_before_is_not_even_looked_at(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages_module, "LOOK_THROUGH", 5)
+    await fill(ledger, now, ended=12, waiting=0)
+    for state in ENDED:
+        for run in await ledger.redis.zrange(ledger.keys.ended(state), 0, -1):
+            await ledger.redis.hset(ledger.keys.run(run), "ended", 1_000_000)
+    assert await pages(ledger, Wanted(since=now - timedelta(hours=1)), 10) == [[]]
+
+
 async def test_a_run_of_another_tenant_is_on_no_page(ledger: Ledger, now: datetime) -> None:
     await ledger.record(request("theirs", now, tenant="b"))
     await ledger.record(request("ours", now, tenant="a"))

@@ -186,7 +186,7 @@ async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
 
     async def speak(channel: str, text: str) -> str | None:
         if text == "too much":
-            raise ValueError("nobody can say that")
+            raise ValueError("POST https://chat.example/bot-token-1234/say")
         said.append((channel, text))
         return "m1" if text == "one" else None
 
@@ -207,7 +207,7 @@ async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
     assert said == [(ROOM.id, "one"), (ROOM.id, "two")]
     assert [(row.state, row.reason) for row in rows] == [
         ("sent", ""),
-        ("failed", "ValueError: nobody can say that"),
+        ("failed", "the bot met ValueError; its log says more"),
         ("sent", ""),
     ]
     assert rows[0].message_id == "m1"

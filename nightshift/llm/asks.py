@@ -1,0 +1,29 @@
+"""What those who ask a model for a value need of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from nightshift.llm.answers import Answer
+from nightshift.llm.prompts import Message
+from nightshift.money.payer import Payer
+from nightshift.settings import Use
+
+
+class Asks[T: BaseModel](Protocol):
+    """The one client of models, asked for values of one kind."""
+
+    async def ask(
+        self,
+        use: Use,
+        messages: Sequence[Message],
+        payer: Payer,
+        *,
+        schema: type[T],
+        max_tokens: int,
+        deadline: timedelta,
+    ) -> Answer[T]: ...
