@@ -85,9 +85,8 @@ async def test_what_ended_before_is_not_even_looked_at(
 ) -> None:
     monkeypatch.setattr(pages_module, "LOOK_THROUGH", 5)
     await fill(ledger, now, ended=12, waiting=0)
-    for state in ENDED:
-        for run in await ledger.redis.zrange(ledger.keys.ended(state), 0, -1):
-            await ledger.redis.hset(ledger.keys.run(run), "ended", 1_000_000)
+    for n in range(12):
+        await ledger.redis.hset(ledger.keys.run(f"ended-{n:03}@2026-11-20T12:00:00Z"), "ended", 1_000_000)
     assert await pages(ledger, Wanted(since=now - timedelta(hours=1)), 10) == [[]]
 
 
