@@ -112,10 +112,10 @@ class Calls:
         self, request: Request, errand: Errand, ended: Callable[[Reply, Bill], None]
     ) -> AsyncGenerator[str]:
         """Give an answer piece by piece; ``ended`` is told the whole of it and what it cost."""
-        from openai import AsyncStream
-
         model = request.model
         async with self._client(model) as client:
+            from openai import AsyncStream  # which the client has loaded
+
             keys = await self._keys(model)
             while True:
                 try:

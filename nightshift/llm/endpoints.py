@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nightshift.llm.sdk import load_sdk
 from nightshift.masking import masked
 from nightshift.parts import Part
 from nightshift.phrases import span
@@ -44,7 +45,7 @@ def endpoint_part(name: str, endpoint: EndpointSettings) -> Part[AsyncOpenAI]:
     """The client of this endpoint; each call shows a key of its own."""
 
     async def start() -> AsyncOpenAI:
-        # A second and 30 MB that beat, which imports every task, does without.
+        await load_sdk()
         import httpx2
         import openai
 

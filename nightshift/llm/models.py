@@ -33,6 +33,7 @@ from nightshift.llm.answers import Answer, Reply, read_reply, read_vectors, refu
 from nightshift.llm.calls import Bill, Calls, Errand
 from nightshift.llm.prompts import Message, whole_text
 from nightshift.llm.questions import Question, embedding_request
+from nightshift.llm.sdk import load_sdk
 from nightshift.llm.structured import Misfit, read_value, repair_turn
 from nightshift.llm.uses import NamedModel, Uses
 from nightshift.money.payer import Payer
@@ -240,6 +241,7 @@ class Models:
         self, model: NamedModel, errand: Errand, question: Question, schema: type[BaseModel]
     ) -> tuple[Reply, Bill]:
         if model not in self._loose:
+            await load_sdk()  # it makes schemas strict
             try:
                 return await self._reply(model, errand, question.strictly(schema))
             except BadRequest as refused:
