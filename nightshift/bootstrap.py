@@ -55,7 +55,6 @@ from nightshift.supervise import private_folder
 from nightshift.switches import Switches
 
 if TYPE_CHECKING:
-    from nightshift.agents.agent import Agent
     from nightshift.agents.writing import Writing
     from nightshift.heartbeats.beating import Beating
     from nightshift.heartbeats.thinking import Thinking
@@ -70,6 +69,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = WeakK
 _parts: WeakKeyDictionary[asyncio.AbstractEventLoop, Parts] = WeakKeyDictionary()
 _platforms: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Platform]] = WeakKeyDictionary()
 _beatings: WeakKeyDictionary[asyncio.AbstractEventLoop, Beating] = WeakKeyDictionary()
+_purses: WeakKeyDictionary[asyncio.AbstractEventLoop, Purse] = WeakKeyDictionary()
 _freezes: WeakKeyDictionary[asyncio.AbstractEventLoop, Freeze] = WeakKeyDictionary()
 _models: WeakKeyDictionary[asyncio.AbstractEventLoop, Models] = WeakKeyDictionary()
 
@@ -159,7 +159,11 @@ def caps() -> Caps:
 
 
 def purse() -> Purse:
-    return Purse(state(), keys(), caps())
+    """The running loop's purse: one, so that what it could not settle is settled with the next call."""
+    loop = asyncio.get_running_loop()
+    if loop not in _purses:
+        _purses[loop] = Purse(state(), keys(), caps())
+    return _purses[loop]
 
 
 def freeze() -> Freeze:
@@ -220,7 +224,9 @@ def forgetting() -> Forgetting:
         SummaryForgetter(summaries()),
         EventForgetter(ledger()),
     )
-    return Forgetting(state(), keys(), messages(), others, spoke_in=[recalled().channels_of])
+    return Forgetting(
+        state(), keys(), messages(), others, spoke_in=[recalled().channels_of, summaries().channels_of]
+    )
 
 
 def recalled() -> VectorForgetter:
@@ -269,16 +275,12 @@ def backfill() -> Backfill:
     from nightshift.memory.backfill import Backfill
     from nightshift.platforms.connections import Connections
 
-    def owner_of(platform: str) -> Agent:
-        told = settings().platforms.get(platform)
-        return agent.of(settings(), told.agent if told else "")
-
     async def model_of(tenant: str) -> EmbeddingModel | None:
         return await message_graph(tenant).model()
 
     return Backfill(
         platforms(),
-        owner_of,
+        partial(agent.of_platform, settings()),
         AgentLiveness(state(), keys()).bots,
         Connections(state(), keys()),
         messages(),
@@ -293,9 +295,12 @@ def deliveries() -> Deliveries:
 
 def sender() -> Sender:
     """What sends a delivery, by the running loop's platforms."""
+    from nightshift.agents import agent
     from nightshift.deliveries.echo import recording_in
 
-    return Sender(deliveries(), platforms(), freeze(), recording_in(messages()))
+    return Sender(
+        deliveries(), platforms(), partial(agent.of_platform, settings()), freeze(), recording_in(messages())
+    )
 
 
 def beats() -> Beats:
@@ -358,13 +363,12 @@ def parts() -> Parts:
 
 def platforms() -> Mapping[str, Platform]:
     """The running loop's platforms by name: those of the settings, and rooms of our own."""
-    from nightshift.platforms.known import LOCAL, new_platform  # beat talks to nobody
+    from nightshift.platforms.known import new_platform  # beat talks to nobody
 
     loop = asyncio.get_running_loop()
     if loop not in _platforms:
-        described = LOCAL | settings().platforms
         _platforms[loop] = {
-            name: new_platform(name, each, state(), keys()) for name, each in described.items()
+            name: new_platform(name, each, state(), keys()) for name, each in settings().all_platforms.items()
         }
     return _platforms[loop]
 
@@ -381,6 +385,7 @@ async def close() -> None:
         await platform.close()
     _beatings.pop(asyncio.get_running_loop(), None)
     _models.pop(asyncio.get_running_loop(), None)
+    _purses.pop(asyncio.get_running_loop(), None)
     if watching := _freezes.pop(asyncio.get_running_loop(), None):
         await watching.close()
     if running := _parts.pop(asyncio.get_running_loop(), None):

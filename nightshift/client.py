@@ -20,14 +20,24 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+)
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
+from nightshift.deliveries.delivery import LONGEST_TEXT as LONGEST_ANSWER
 from nightshift.errors import BadSetting, Forbidden, NightshiftError
 
 if TYPE_CHECKING:
@@ -50,6 +60,8 @@ KEPT = 10_000
 #: More of a text than is kept of it over there, so that it is known there to have been cut.
 LONGEST_TEXT = 32 * 1024 + 1
 ALIVE_EVERY_S = 30
+#: What is being said is the bot's for a minute; it says so often that it still is.
+HOLD_EVERY_S = 20
 #: How long one question for work waits.
 WAIT_S = 30
 ANSWER_S = 20
@@ -57,6 +69,10 @@ ANSWER_S = 20
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 #: How long closing waits for what is still to be told.
 LAST_WORDS_S = 10.0
+#: Problems that are about what the bot works on; whoever else finds nothing there is a proxy, say.
+GONE = {
+    f"urn:nightshift:{kind}" for kind in ("unknown-run", "unknown-delivery", "lost-lease", "not-possible")
+}
 
 
 class Lost(NightshiftError):
@@ -98,8 +114,15 @@ class Work:
     ended: bool = False
 
     async def reply(self, text: str) -> bool:
-        """Answer where the work came from; false if it was lost meanwhile, and then nothing is said."""
-        return await self._end("reply", text=_whole(text))
+        """
+        Answer where the work came from; false if it was lost meanwhile, and then nothing is said.
+
+        What is longer than a delivery may be is cut; a blank answer declines.
+        """
+        said = _whole(text)[:LONGEST_ANSWER]
+        if not said.strip():
+            return await self.decline("its answer was blank")
+        return await self._end("reply", text=said)
 
     async def decline(self, reason: str = "") -> bool:
         """End it without a word; the reason is told to whoever asks why."""
@@ -129,7 +152,7 @@ class Work:
 
 @dataclass
 class Delivery:
-    """Something that the bot is to say with its own voice."""
+    """Something that the bot is to say with its own voice. It is held while the loop's body says it."""
 
     id: str
     platform: str
@@ -149,7 +172,13 @@ class Delivery:
 
     async def failed(self, reason: str) -> None:
         """Say that the platform would not take it."""
-        await self._tell("failed", reason=_whole(reason)[:500])
+        await self._tell("failed", reason=_whole(reason)[:500] or "its bot gave no reason")
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(HOLD_EVERY_S)
+            held = f"platform={quote(self.platform)}&holding={quote(self.id, safe='')}"
+            await self._line.ask("GET", f"/v1/deliveries/pull?wait=0&limit=0&{held}")
 
     async def _tell(self, what: str, **body: str) -> None:
         try:
@@ -169,7 +198,8 @@ class Nightshift:
 
         ``speak`` says a text in a channel, and returns what the platform calls the message, if anything; for
         agents whose bot itself says what they answer (``delivers = "bot"``). If it raises, the delivery has
-        failed. Whoever wants to tell more of it takes ``deliveries`` instead.
+        failed. What may have been said before is not said again. Whoever wants to tell more of it, or can
+        look, takes ``deliveries`` instead.
 
         ``process`` tells apart the processes of a bot that runs as several; each makes one up if it has none.
         """
@@ -182,6 +212,9 @@ class Nightshift:
         self._dropped = 0
         self._told, self._enough, self._changed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._closing = False
+        #: Not set while something is being said.
+        self._silent = asyncio.Event()
+        self._silent.set()
         self._connected: dict[str, Any] | None = None
         self._telling: asyncio.Task[None] | None = None
         #: What goes on besides, and stops at once when it closes.
@@ -201,11 +234,17 @@ class Nightshift:
         return self
 
     async def close(self) -> None:
-        """End, once what was told is sent; what cannot be sent within seconds is given up, and said to be."""
+        """
+        End, once what was told is sent and what is being said has been said.
+
+        What takes more than seconds of this is given up, and said to be.
+        """
         self._closing = True
         self._told.set()
         self._enough.set()
         if self._telling:
+            with suppress(TimeoutError):  # cut off, nobody would know whether it was said
+                await asyncio.wait_for(self._silent.wait(), LAST_WORDS_S)
             for task in self._besides:
                 task.cancel()
             await asyncio.wait({self._telling}, timeout=LAST_WORDS_S)
@@ -360,12 +399,8 @@ class Nightshift:
         """
         async for found in self._found(f"/v1/work?wait={WAIT_S}"):
             work = self._work(found)
-            keeping = asyncio.create_task(work._keep())
-            keeping.add_done_callback(_complain)
-            try:
+            with _meanwhile(work._keep()):
                 yield work
-            finally:
-                keeping.cancel()
             if not work.ended:
                 await work.decline("the bot left it unanswered")
 
@@ -389,12 +424,14 @@ class Nightshift:
         """
         What the bot is to say with its own voice, for agents whose settings say ``delivers = "bot"``.
 
-        Say of each what became of it, with ``sent`` or ``failed``; otherwise it is handed out again.
+        Each is the bot's own while the loop's body says it. Say of each what became of it, with ``sent`` or
+        ``failed``; otherwise it is handed out again. There is none before the bot says that it is connected.
         """
         # One at a time, because each is the bot's for a minute only.
-        async for found in self._found(f"/v1/deliveries/pull?wait={WAIT_S}&limit=1", "deliveries"):
+        ours = f"platform={quote(self._platform)}&process={quote(self._process)}"
+        async for found in self._found(f"/v1/deliveries/pull?wait={WAIT_S}&limit=1&{ours}", "deliveries"):
             for each in found["deliveries"]:
-                yield Delivery(
+                delivery = Delivery(
                     id=each["id"],
                     platform=each["platform"],
                     channel=each["channel_id"],
@@ -404,9 +441,15 @@ class Nightshift:
                     maybe_sent=each["maybe_sent"],
                     _line=self._line,
                 )
+                with _meanwhile(delivery._keep()):
+                    yield delivery
 
     async def _deliver(self, speak: Speak) -> None:
         async for delivery in self.deliveries():
+            if delivery.maybe_sent:  # nobody here can look, and untold it is unknown in the end
+                log.warning("delivery %s may have been said before, and is not said again", delivery.id)
+                continue
+            self._silent.clear()
             try:
                 id = await speak(delivery.channel, delivery.text)
             except Exception as error:
@@ -415,6 +458,8 @@ class Nightshift:
                 await delivery.failed(f"the bot met {type(error).__name__}; its log says more")
             else:
                 await delivery.sent(id or delivery.key)
+            finally:
+                self._silent.set()
 
     async def _found(self, path: str, name: str = "run") -> AsyncIterator[Any]:
         """What this long question finds under this name, again and again."""
@@ -521,7 +566,7 @@ class _Refused(NightshiftError):
 
 
 def _said_no(status: int, headers: Mapping[str, str], text: str) -> Exception:
-    detail = _detail(text)
+    kind, detail = _problem(text)
     retry_after = headers.get("Retry-After", "")
     if status < 400:
         where = headers.get("Location", "elsewhere")
@@ -533,18 +578,20 @@ def _said_no(status: int, headers: Mapping[str, str], text: str) -> Exception:
             f"nightshift does not let this bot in: {detail}; "
             "`nightshift tokens create NAME --role bot` makes a token"
         )
-    if status in (404, 409):
+    if kind in GONE:
         return Lost(detail)
-    if status == 429 or status >= 500:
+    if status in (404, 408, 409, 429) or status >= 500:
         return _Away(f"{status} {detail}", float(retry_after) if retry_after.isdigit() else 0)
     return _Refused(f"{status} {detail}")
 
 
-def _detail(text: str) -> str:
+def _problem(text: str) -> tuple[str, str]:
+    """Which kind of problem it is, if it is one of ours, and what it says."""
     try:
-        return str(json.loads(text)["detail"])
-    except (ValueError, TypeError, LookupError):
-        return text[:200]  # a proxy's words rather than ours
+        problem = json.loads(text)
+        return str(problem.get("type")), str(problem["detail"])
+    except (ValueError, AttributeError, LookupError):
+        return "", text[:200]  # a proxy's words rather than ours
 
 
 def _origin(url: str) -> str:
@@ -591,6 +638,17 @@ def _instant(at: datetime) -> str:
     if at.tzinfo is None:
         raise BadSetting(f"{at} has no time zone; pass an aware datetime, such as datetime.now(UTC)")
     return at.isoformat()
+
+
+@contextmanager
+def _meanwhile(doing: Coroutine[Any, Any, None]) -> Iterator[None]:
+    """Do this besides, until what is within is done."""
+    task = asyncio.create_task(doing)
+    task.add_done_callback(_complain)
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _complain(task: asyncio.Task[None]) -> None:

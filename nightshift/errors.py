@@ -34,6 +34,10 @@ class PlatformDown(TransientError):
     """A chat platform cannot be reached, or says that it is unwell."""
 
 
+class NotTaken(PlatformDown):
+    """A chat platform is down, and surely never saw, or would not see, what it was sent."""
+
+
 class OutOfBudget(TransientError):
     """A cap on spending is reached: the same call may be made once the cap has room again."""
 

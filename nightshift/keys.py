@@ -50,6 +50,10 @@ class Keys:
         """Which run holds the right to do one thing at a time."""
         return f"{self.root}lane:of:{name}"
 
+    def waits(self, lane: str) -> str:
+        """The runs that found this lane taken, by when they first did."""
+        return f"{self.root}lane:waits:{lane}"
+
     @property
     def shift(self) -> str:
         """Who keeps the pulse: a lane too, but one that no run can be given."""
@@ -112,9 +116,9 @@ class Keys:
         """Deliveries that one agent's bot has yet to send, in order."""
         return f"{self.root}deliveries:bot:{quote(tenant, safe='')}:{quote(agent, safe='')}"
 
-    def bot_asks(self, tenant: str, agent: str) -> str:
-        """There for a while after one agent's bot has asked for what it is to say."""
-        return f"{self.root}deliveries:asks:{quote(tenant, safe='')}:{quote(agent, safe='')}"
+    def bot_asks(self, tenant: str, agent: str, platform: str) -> str:
+        """There for a while after one agent's bot has asked for what it is to say there; empty: anywhere."""
+        return f"{self.root}deliveries:asks:{quote(tenant, safe='')}:{quote(agent, safe='')}:{platform}"
 
     # Channels, and what was said in them.
 
@@ -134,6 +138,10 @@ class Keys:
     def messages(self, ref: ChannelRef) -> str:
         """The messages of one channel, by when they were sent."""
         return f"{self.root}messages:{ref}"
+
+    def late(self, ref: ChannelRef) -> str:
+        """The messages of one channel that were told after later ones, and are in no summary yet."""
+        return f"{self.root}late:{ref}"
 
     def spoke_in(self, user: UserRef) -> str:
         """The channels in which somebody has spoken."""
@@ -158,6 +166,11 @@ class Keys:
         """The tenants some of whose vectors are of a model that is no longer asked."""
         return f"{self.root}unembedded:outdated"
 
+    @property
+    def strays(self) -> str:
+        """Messages that a graph may have something of though nothing is known of them, by since when."""
+        return f"{self.root}unembedded:strays"
+
     def message_graph(self, tenant: str) -> str:
         """The graph of one tenant's messages, in FalkorDB."""
         return f"{self.root}graph:messages:{quote(tenant, safe='')}"
@@ -169,6 +182,10 @@ class Keys:
     def summaries(self, ref: ChannelRef) -> str:
         """The summaries of one channel that held before, by when they were made."""
         return f"{self.root}summaries:{ref}"
+
+    def speakers(self, ref: ChannelRef) -> str:
+        """The users whose words may be in the summaries of one channel."""
+        return f"{self.root}speakers:{ref}"
 
     def connection(self, platform: str) -> str:
         """Whether a platform is connected, how often it has been, and which worker holds the connection."""

@@ -347,6 +347,11 @@ class Settings(BaseSettings):
             return self.endpoints
         return {MAIN: EndpointSettings(url=self.model.url, key=self.model.key)} | self.endpoints
 
+    @cached_property
+    def all_platforms(self) -> dict[str, PlatformSettings]:
+        """Every platform that we have a token for, and the rooms of our own."""
+        return {"local": PlatformSettings(kind="local")} | self.platforms
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -14,6 +14,4 @@ from tasks.run import carried_out_as_run
 async def probe(run: Run) -> Outcome:
     """Ask whether the keys that were not well are well again."""
     payer = Payer.of(run, Kind.MEMORY)
-    probed = await probe_keys(bootstrap.key_pools(), bootstrap.uses(), bootstrap.calls, payer)
-    run.spend(probed.cost)
-    return done(**probed.counts)
+    return done(**await probe_keys(bootstrap.key_pools(), bootstrap.uses(), bootstrap.calls, payer))

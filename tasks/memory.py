@@ -15,9 +15,7 @@ async def embed(run: Run) -> Outcome:
     queue = bootstrap.embedding_queue()
     if queue.off:
         return skipped(queue.off)
-    told = await bootstrap.embedding().see_to_waiting(Payer.of(run, Kind.MEMORY), run.started_at)
-    run.spend(told.pop("cost", 0))
-    return done(**told)
+    return done(**await bootstrap.embedding().see_to_waiting(Payer.of(run, Kind.MEMORY), run.started_at))
 
 
 @carried_out_as_run

@@ -29,7 +29,7 @@ from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
-from nightshift.platforms.known import LOCAL, new_platform
+from nightshift.platforms.known import new_platform
 from nightshift.runs.ledger import DueBeat
 from nightshift.runs.row import to_ms
 from nightshift.settings import Settings
@@ -142,7 +142,8 @@ async def _stage() -> AsyncIterator[tuple[Scene, Beating, list[ChannelRef]]]:
         refs = await _store(here, DUE)
         ledger, settings = here.ledger(), Settings()
         platforms = {
-            name: new_platform(name, each, ledger.redis, ledger.keys) for name, each in LOCAL.items()
+            name: new_platform(name, each, ledger.redis, ledger.keys)
+            for name, each in settings.all_platforms.items()
         }
         reach = Reach(ledger, platforms, AgentLiveness(ledger.redis, ledger.keys))
         purse = Purse(ledger.redis, ledger.keys, Caps(ledger.redis, ledger.keys, settings.budget))

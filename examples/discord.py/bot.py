@@ -8,6 +8,7 @@ It needs discord.py, and for the rest `pip install nightshift[client]`:
 
 from __future__ import annotations
 
+import logging
 import os
 
 import discord
@@ -16,6 +17,8 @@ from nightshift.client import Nightshift  # +
 
 night = Nightshift(os.environ["NIGHT_URL"], os.environ["NIGHT_TOKEN"], platform="discord")  # +
 
+log = logging.getLogger("bot")
+
 
 class Echo(discord.Client):
     """Says again what it hears."""
@@ -23,7 +26,8 @@ class Echo(discord.Client):
     async def setup_hook(self) -> None:  # +
         self.always_on = self.loop.create_task(self.work())  # +
 
-    async def on_ready(self) -> None:  # +
+    async def on_ready(self) -> None:
+        log.info("here as %s", self.user)
         night.connected(self.user.id)  # +
 
     async def work(self) -> None:  # +
@@ -34,10 +38,13 @@ class Echo(discord.Client):
     async def on_message_edit(self, _: discord.Message, said: discord.Message) -> None:  # +
         await night.edited(said.channel.id, said.id, said.content, at=said.edited_at)  # +
 
+    async def on_raw_message_delete(self, gone: discord.RawMessageDeleteEvent) -> None:  # +
+        await night.deleted(gone.channel_id, gone.message_id)  # +
+
     async def on_message(self, said: discord.Message) -> None:
         by = said.author
-        facts = {"user_id": by.id, "user_name": by.name, "at": said.created_at}  # +
-        await night.observe(said.channel.id, said.id, said.content, **facts)  # +
+        who = {"user_id": by.id, "user_name": by.name, "origin": "agent" if by.bot else "human"}  # +
+        await night.observe(said.channel.id, said.id, said.content, at=said.created_at, **who)  # +
         if not by.bot:
             await said.channel.send(said.content)
 
@@ -45,4 +52,4 @@ class Echo(discord.Client):
 if __name__ == "__main__":
     intents = discord.Intents.default()
     intents.message_content = True
-    Echo(intents=intents).run(os.environ["DISCORD_TOKEN"])
+    Echo(intents=intents).run(os.environ["DISCORD_TOKEN"], root_logger=True)

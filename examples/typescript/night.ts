@@ -1,5 +1,6 @@
 // What a bot in TypeScript needs of nightshift, by fetch; the types are generated from the API's description.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { components } from "./schema.js";
 
 type Schemas = components["schemas"];
@@ -8,6 +9,9 @@ export type MessageSeen = Partial<Schemas["MessageSeen"]> & Pick<Schemas["Messag
 
 const WAIT_S = 30;
 const ALIVE_EVERY_MS = 30_000;
+/** Pauses between tries, doubling. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
 
 export class Night {
   private readonly closing = new AbortController();
@@ -35,8 +39,14 @@ export class Night {
   /** Do what there is to do, until closed: answer with what `think` says, or decline if it says nothing. */
   async work(think: (work: Work) => Promise<string | undefined>): Promise<void> {
     while (!this.closing.signal.aborted) {
-      const work = (await this.ask("GET", `/v1/work?wait=${WAIT_S}`).catch(() => undefined)) as Work | undefined;
-      if (work) await this.answer(work, think).catch((error) => console.error(`${work.run}: ${error}`));
+      try {
+        const work = (await this.ask("GET", `/v1/work?wait=${WAIT_S}`)) as Work | undefined;
+        if (work) await this.answer(work, think).catch((error) => console.error(`${work.run}: ${error}`));
+      } catch (error) {
+        if (this.closing.signal.aborted) return;
+        console.error(`no work is given: ${error}`); // who is not let in now may be later
+        await this.pause(LONGEST_PAUSE_MS).catch(() => undefined);
+      }
     }
   }
 
@@ -52,7 +62,7 @@ export class Night {
     );
     try {
       const text = await think(work);
-      if (text) await this.ask("POST", `${at}/reply`, { token: work.token, text });
+      if (text?.trim()) await this.ask("POST", `${at}/reply`, { token: work.token, text });
       else await this.ask("POST", `${at}/decline`, { token: work.token });
     } finally {
       clearInterval(renewing);
@@ -61,7 +71,7 @@ export class Night {
 
   /** Ask until there is an answer; what is asked is such that asking twice is asking once. */
   private async ask(method: string, path: string, body?: object): Promise<unknown> {
-    for (let pause = 500; ; pause = Math.min(pause * 2, 30_000)) {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       const answer = await fetch(this.url + path, {
         method,
         headers: { Authorization: `Bearer ${this.token}`, "Content-Type": "application/json" },
@@ -75,7 +85,12 @@ export class Night {
       if (answer?.status === 204) return undefined;
       if (answer?.ok) return answer.json();
       if (answer && answer.status < 500 && answer.status !== 429) throw new Error(await answer.text());
-      await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random())));
+      await this.pause(pause);
     }
+  }
+
+  /** Wait for about so long, or until closed. */
+  private pause(ms: number): Promise<void> {
+    return sleep(ms * (0.5 + Math.random()), undefined, { signal: this.closing.signal });
   }
 }

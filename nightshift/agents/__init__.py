@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nightshift.agents.agent import Agent, known, of
+from nightshift.agents.agent import Agent, known, of, of_platform
 
-__all__ = ["Agent", "known", "of"]
+__all__ = ["Agent", "known", "of", "of_platform"]

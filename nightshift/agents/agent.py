@@ -35,8 +35,8 @@ class Agent:
         return f"agent:{self.tenant}:{self.name}"
 
 
-def of(settings: Settings, name: str) -> Agent:
-    """The agent of this name; no name means the one that is always there."""
+def of(settings: Settings, name: str, tenant: str | None = None) -> Agent:
+    """The agent of this name, and of this tenant if one is named; no name means who is always there."""
     name = name or DEFAULT_AGENT
     described = settings.agents.get(name) or (AgentSettings() if name == DEFAULT_AGENT else None)
     if described is None:
@@ -44,7 +44,17 @@ def of(settings: Settings, name: str) -> Agent:
             f"no agent is called {name!r}; there are {', '.join(_names(settings))}, "
             f"and [agents.{name}] in nightshift.toml would make one"
         )
+    if tenant not in (None, described.tenant):
+        raise UnknownAgent(
+            f"agent {name!r} is of tenant {described.tenant!r}, and not {tenant!r}; give its channels to "
+            f"another agent of {tenant!r}, or set the tenant of [agents.{name}] back"
+        )
     return Agent(name=name, **described.model_dump())
+
+
+def of_platform(settings: Settings, platform: str) -> Agent:
+    """Whose the channels are that this platform, one of the settings or our own rooms, tells of."""
+    return of(settings, settings.all_platforms[platform].agent)
 
 
 def known(settings: Settings) -> Sequence[Agent]:

@@ -14,7 +14,7 @@ from nightshift.agents.agent import Agent
 from nightshift.channels.ref import ChannelRef
 from nightshift.keys import Keys
 from nightshift.runs.row import from_ms, to_ms
-from nightshift.store import store_now, text_hash
+from nightshift.store import store_now, text_field, text_hash
 
 #: Who has said nothing for this long is gone; a bot says it three times as often.
 GONE_AFTER = timedelta(seconds=90)
@@ -125,6 +125,15 @@ class AgentLiveness:
             presence, heard = _read(name, row)
             if now and not _is_gone(heard, now):
                 yield presence
+
+    async def find(self, agent: Agent, platform: str, process: str) -> Presence | None:
+        """This process of the agent's bot, if it is there."""
+        name = f"{platform} {process}"
+        row = await text_field(self._redis, self._keys.alive(agent.tenant, agent.name), name)
+        if row is None:
+            return None
+        presence, heard = _read(name, row)
+        return None if _is_gone(heard, await self._now()) else presence
 
     async def bots(self) -> list[Bot]:
         """Every bot heard of within a day, by agent; one that has gone only while no other replaces it."""

@@ -8,14 +8,16 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
+from nightshift import agents
 from nightshift.agents.agent import Agent
 from nightshift.channels.channel import SeenChannel
-from nightshift.errors import RateLimited
+from nightshift.errors import Forbidden, RateLimited
 from nightshift.heartbeats.beats import Beats
 from nightshift.keys import Keys
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Observed
 from nightshift.memory.messages import Messages, ObserveResult
+from nightshift.settings import Settings
 from nightshift.store import store_now
 
 #: Messages that one agent may tell of within a minute.
@@ -31,6 +33,7 @@ class Observer:
     keys: Keys
     messages: Messages
     beats: Beats
+    settings: Settings
     embeddings: EmbeddingQueue | None = None
     most_a_minute: int = MOST_A_MINUTE
 
@@ -38,6 +41,9 @@ class Observer:
         self, agent: Agent, batch: Sequence[Observed], channels: Sequence[SeenChannel] = ()
     ) -> ObserveResult:
         """Remember what was seen; telling it again changes nothing."""
+        told_of = {each.ref for each in batch} | {each.ref for each in channels}
+        for platform in {ref.platform for ref in told_of}:
+            self._refuse_strangers(agent, platform)
         await self._count(agent, len(batch))
         for seen in channels:
             await self.messages.channels.record_seen(seen, tenant=agent.tenant, agent=agent.name)
@@ -47,6 +53,16 @@ class Observer:
         if self.embeddings and (result.new or result.edited or result.deleted):
             await self.embeddings.wake()
         return result
+
+    def _refuse_strangers(self, agent: Agent, platform: str) -> None:
+        # Channels they claimed would be read for them, and talked in for them, with another tenant's token.
+        if platform not in self.settings.all_platforms:  # that no token of ours reaches
+            return
+        if agents.of_platform(self.settings, platform).tenant != agent.tenant:
+            raise Forbidden(
+                f"platform {platform!r} is set up for another tenant than agent {agent.name!r}'s; "
+                "tell of yours by a name of its own, or have [platforms] name an agent of this tenant"
+            )
 
     async def _count(self, agent: Agent, many: int) -> None:
         now = (await store_now(self.redis)).timestamp()

@@ -85,5 +85,4 @@ class Writing:
             max_tokens=ANSWER_TOKENS,
             deadline=ANSWER_WITHIN,
         )
-        run.spend(asked.cost)
         return asked.value

@@ -12,6 +12,8 @@ from nightshift.errors import BadQuery
 
 PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 LONGEST_ID = 255
+#: What a name becomes at the most, as a character may be four bytes, each of them percent-encoded.
+LONGEST_REF = 32 + len(":") + LONGEST_ID * 4 * len("%FF")
 
 
 def is_id(text: str) -> bool:

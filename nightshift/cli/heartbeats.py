@@ -28,7 +28,8 @@ def beat(ref: Ref, json: Json = False) -> None:
     """
     Have a channel beat now: a model looks into it and says whether its agent should speak up.
 
-    Prints the id of the run. Quiet hours and an unchanged channel do not matter; a freeze or a budget does.
+    Prints the id of the run. Quiet hours and an unchanged channel do not matter; a freeze, a budget and looks
+    that were started just before do.
     """
     beaten = ask(lambda here: _beat(here, ref))
     refused = beaten.verdict.gate or (None if beaten.recorded == "recorded" else beaten.recorded)

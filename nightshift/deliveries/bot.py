@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nightshift.channels.ref import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery
 from nightshift.deliveries.sending import RecordOwn, Stop
@@ -24,19 +25,30 @@ class BotPost:
     tenant: str
     agent: str
 
-    async def pull(self, *, holding: Sequence[str] = (), limit: int = BATCH) -> list[Delivery]:
+    async def pull(
+        self,
+        *,
+        platform: str = "",
+        channels: Iterable[ChannelRef] | None = None,
+        holding: Sequence[str] = (),
+        limit: int = BATCH,
+    ) -> list[Delivery]:
         """
         What is to be said next, in each channel's order; nothing while everything is frozen.
+
+        A bot that serves one platform, or some ``channels`` of it, is handed what goes there.
 
         It is the bot's for a minute, and for another each time that the bot asks for more and says that it is
         ``holding`` it. After that it is offered again, and may have been sent.
         """
-        await self.deliveries.note_bot(self.tenant, self.agent)
+        await self.deliveries.note_bot(self.tenant, self.agent, platform)
         try:
             await self.stop.refuse()
         except Frozen:
-            return []
-        return await self.deliveries.offer(self.tenant, self.agent, holding=holding, limit=limit)
+            limit = 0
+        return await self.deliveries.offer(
+            self.tenant, self.agent, platform=platform, channels=channels, holding=holding, limit=limit
+        )
 
     async def sent(self, id: str, *, message_id: str) -> Delivery:
         """The platform has it, under this id. Safe to repeat."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
 
+from nightshift.channels.ref import ChannelRef
 from nightshift.deliveries.delivery import Delivery, DeliveryState, NewDelivery, key_of, sending_run
 from nightshift.deliveries.reasons import ASKS_WITHIN, reason_of
 from nightshift.errors import NotPossible, UnknownDelivery
@@ -92,7 +93,7 @@ class Deliveries:
         return Delivery.from_hash(_pairs(answer[1])) if answer[0] == "claimed" else None
 
     async def release(self, id: str, *, claim: str) -> None:
-        """Say that what was begun was surely not sent, so that whoever tries again may do so."""
+        """Say that what was begun was surely not sent; of an earlier attempt that says nothing."""
         await self._scripts.run("claim", id=id, claim=claim, release=True)
 
     async def sent(
@@ -109,7 +110,8 @@ class Deliveries:
         return await self._move(id, UNKNOWN, reason, from_=(REQUESTED,), claim=claim)
 
     async def suppress(self, id: str, reason: str) -> Delivery:
-        return await self._move(id, SUPPRESSED, reason, from_=(REQUESTED,))
+        """Never say what nobody has begun to send."""
+        return await self._move(id, SUPPRESSED, reason, from_=(REQUESTED,), claim="")
 
     async def mark_sent(self, id: str, *, by: str) -> Delivery:
         """What nobody knew was sent, says somebody who has looked."""
@@ -154,20 +156,35 @@ class Deliveries:
             raise NotPossible(f"delivery {id!r} is {delivery.state}, so it can no longer become {to}")
         return delivery
 
-    async def note_bot(self, tenant: str, agent: str) -> None:
-        """Remember for a while that this agent's bot asks for what it is to say."""
-        await self.redis.set(self.keys.bot_asks(tenant, agent), 1, px=ASKS_WITHIN)
+    async def note_bot(self, tenant: str, agent: str, platform: str = "") -> None:
+        """Remember for a while that this agent's bot asks for what it is to say there."""
+        await self.redis.set(self.keys.bot_asks(tenant, agent, platform), 1, px=ASKS_WITHIN)
 
-    async def offer(self, tenant: str, agent: str, *, holding: Sequence[str], limit: int) -> list[Delivery]:
-        """Hand a bot what it is to say, leased; what it holds stays its own. In shadow, there is nothing."""
+    async def offer(
+        self,
+        tenant: str,
+        agent: str,
+        *,
+        platform: str = "",
+        channels: Iterable[ChannelRef] | None = None,
+        holding: Sequence[str],
+        limit: int,
+    ) -> list[Delivery]:
+        """
+        Hand a bot what it is to say, leased; what it holds stays its own. In shadow, there is nothing.
+
+        ``platform`` and ``channels``: those that it serves, if it is not all that its agent speaks in.
+        """
         in_shadow = (await self.switches.read()).in_shadow
         rows = await self._scripts.run(
             "offer",
             queue=self.keys.bot_queue(tenant, agent),
+            platform=platform,
             holding=list(holding),
             lease_ms=_ms(BOT_LEASE),
             offers=BOT_OFFERS,
             limit=limit,
+            **({} if channels is None else {"channels": list(map(str, channels))}),
             **({"kept_back": REASON} if in_shadow else {}),
         )
         return [Delivery.from_hash(_pairs(row)) for row in rows]
@@ -203,16 +220,16 @@ class Deliveries:
 
     async def explained(self, rows: Sequence[Delivery]) -> list[Delivery]:
         """The same with the reasons why they stand where they do, as far as anybody can tell by now."""
-        whose = {(row.tenant, row.agent) for row in rows if row.state is REQUESTED and row.by == "bot"}
+        whose = {_whose(row) for row in rows if row.state is REQUESTED and row.by == "bot"}
         pipeline = self.redis.pipeline(transaction=False)
-        for tenant, agent in whose:
-            pipeline.exists(self.keys.bot_asks(tenant, agent))
+        for tenant, agent, platform in whose:
+            pipeline.exists(*(self.keys.bot_asks(tenant, agent, where) for where in (platform, "")))
         asks = dict(zip(whose, await pipeline.execute(), strict=True))
         frozen = (await self.switches.read()).frozen
         return [
             replace(
                 row,
-                reason=reason_of(row, frozen=frozen, bot_asks=bool(asks.get((row.tenant, row.agent)))),
+                reason=reason_of(row, frozen=frozen, bot_asks=bool(asks.get(_whose(row)))),
             )
             for row in rows
         ]
@@ -236,6 +253,11 @@ def _one_more_time(
         "sending_run": run.get("id", ""),
         "sending": json.dumps(run) if run else "",
     }
+
+
+def _whose(row: Delivery) -> tuple[str, str, str]:
+    """Whose bot sends it, and where."""
+    return row.tenant, row.agent, row.channel.platform
 
 
 def _no_such(id: str) -> UnknownDelivery:

@@ -114,6 +114,8 @@ class Delivery:
     offers: int
     #: The run that sends it, if we do.
     sending_run: str
+    #: The attempt of ours that began to send it, and of which nobody has said how it came out.
+    claimed: str
     created: datetime
     changed: datetime
     sent: datetime | None
@@ -143,6 +145,7 @@ class Delivery:
             times=int(row["times"]),
             offers=int(row.get("offers", 0)),
             sending_run=row["sending_run"],
+            claimed=row["claimed"],
             created=from_ms(row["created"]),
             changed=from_ms(row["changed"]),
             sent=from_ms(row["sent"]) if row.get("sent") else None,

@@ -3,7 +3,7 @@
 --
 -- q.id, q.to, q.reason
 -- q.from     the states that it may leave
--- q.claim    the attempt that has to be the last one; none: whoever asks needs no claim
+-- q.claim    the attempt that has to be the last one; empty: there may be none; left out: it does not matter
 -- q.fields   set together with the state
 -- q.at       when the platform took it; now, if nobody says
 -- Returns {'moved' | 'stale', row} | {'missing'}

@@ -2,6 +2,8 @@
 -- Hand a bot what it is to say, in each channel's order.
 --
 -- q.queue      the key of the bot's queue
+-- q.platform   what goes to others is passed over; empty: there are no others
+-- q.channels   what goes to others is passed over; left out: there are no others
 -- q.holding    what the bot has from earlier and still works on: these leases are renewed
 -- q.lease_ms   what is handed out is not handed out again before
 -- q.offers     what was handed out so often and never confirmed is unknown from then on
@@ -11,9 +13,15 @@
 --
 -- Safe to repeat but for that count: what an answer that got lost handed out comes again after its lease.
 
-local LOOK = 100
-local held, busy = {}, {}
+local LOOK = 1000
+local held, busy, served = {}, {}, {}
 for _, id in ipairs(q.holding) do held[id] = true end
+for _, channel in ipairs(q.channels or {}) do served[channel] = true end
+
+local function serves(channel)
+  if q.channels then return served[channel] end
+  return q.platform == '' or channel:match('^[^:]*') == q.platform
+end
 
 local rows = {}
 for _, id in ipairs(redis.call('LRANGE', q.queue, 0, LOOK - 1)) do
@@ -23,6 +31,8 @@ for _, id in ipairs(redis.call('LRANGE', q.queue, 0, LOOK - 1)) do
   if held[id] or leased > now then
     if held[id] then redis.call('HSET', key, 'leased', int(now + q.lease_ms)) end
     busy[channel] = true
+  elseif not serves(channel) then
+    -- another process's
   elseif q.kept_back and offers == 0 then
     move_delivery(id, 'suppressed', q.kept_back)
   elseif offers >= q.offers then

@@ -38,6 +38,7 @@ def _what_it_waits_for(delivery: Delivery, *, frozen: Freezing | None, bot_asks:
     if bot_asks:
         return waits
     return (
-        f"{waits}; no bot of agent {delivery.agent} has asked within {span(ASKS_WITHIN)}: start it, and "
-        "give its client `speak`, as docs/adopt.md, step 3, shows"
+        f"{waits}; no bot of agent {delivery.agent} has asked within {span(ASKS_WITHIN)} for what goes to "
+        f"{delivery.channel.platform}: start it, give its client `speak` and say when it is `connected`, as "
+        "docs/adopt.md, step 3, shows"
     )

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from nightshift.agents.agent import Agent
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
-from nightshift.errors import PermanentError, PlatformDown, RateLimited, SendUnknown
+from nightshift.errors import NotTaken, PermanentError, PlatformDown, RateLimited, SendUnknown
 from nightshift.platforms.platform import Outgoing, Platform
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped
@@ -41,6 +42,8 @@ class Sender:
 
     deliveries: Deliveries
     platforms: Mapping[str, Platform]
+    #: Whose each of them is.
+    owner_of: Callable[[str], Agent]
     stop: Stop
     record_own: RecordOwn
 
@@ -58,12 +61,18 @@ class Sender:
             return skipped("it was sent again meanwhile, by another run")
         if delivery.state is DeliveryState.REQUESTED:
             if (await self.deliveries.switches.read()).in_shadow:
-                delivery = await self.deliveries.suppress(id, REASON)
+                delivery = await self._keep_back(delivery)
             else:
                 delivery = await self._deliver(run, delivery)
         if delivery.state is DeliveryState.SENT:
             await self.record_own(delivery)
         return done(delivery=id, state=delivery.state, reason=delivery.reason)
+
+    async def _keep_back(self, delivery: Delivery) -> Delivery:
+        id, begun = delivery.id, delivery.claimed
+        if begun:
+            return await self.deliveries.unknown(id, "it was being sent as shadow began", claim=begun)
+        return await self.deliveries.suppress(id, REASON)
 
     async def _deliver(self, run: Run, delivery: Delivery) -> Delivery:
         id, claim = delivery.id, f"{run.id}#{run.row.token}"
@@ -71,7 +80,9 @@ class Sender:
         if platform is None:
             name = delivery.channel.platform
             return await self.deliveries.failed(id, f"no platform is called {name!r}; set [platforms.{name}]")
-        # Whoever lost the run meanwhile must not speak.
+        if self.owner_of(platform.name).tenant != delivery.tenant:
+            return await self.deliveries.failed(id, f"{platform.name} is set up for another tenant")
+        # Whoever lost the run meanwhile, or was told to stop, must not speak.
         await run.renew()
         if not await self.deliveries.claim(
             id, run=run.id, claim=claim, repeatable_for=platform.repeatable_for
@@ -81,7 +92,7 @@ class Sender:
         try:
             async with self.stop.watch():
                 sent = await platform.send(out)
-        except RateLimited:
+        except (RateLimited, NotTaken):
             await self.deliveries.release(id, claim=claim)
             raise
         except PlatformDown:
@@ -92,5 +103,7 @@ class Sender:
         except SendUnknown as error:
             return await self.deliveries.unknown(id, str(error), claim=claim)
         except PermanentError as error:
-            return await self.deliveries.failed(id, str(error), claim=claim)
+            # What an earlier attempt left no word of may stand there all the same.
+            end = self.deliveries.unknown if delivery.claimed else self.deliveries.failed
+            return await end(id, str(error), claim=claim)
         return await self.deliveries.sent(id, message_id=sent.message_id, at=sent.at, claim=claim)

@@ -96,18 +96,16 @@ class MessageGraph:
         rows = await self._graph.read("MATCH (s:Search) RETURN s.model, s.dimension")
         return EmbeddingModel(*rows[0]) if rows else None
 
-    async def prepare(self, model: EmbeddingModel) -> bool:
+    async def prepare(self, model: EmbeddingModel) -> None:
         """
         Have searches compare this model's vectors from now on, and make what is missing of indexes.
-
-        True if they compared another's until now; see ``outdated``.
 
         In this order: the server has crashed on a unique constraint for a label that has nodes and a
         full-text index (FalkorDB 4.22), so the constraint comes before either.
         """
         before = await self.model()
         if before == model:
-            return False
+            return
         for attribute in LOOKED_UP:
             await self._make(f"CREATE INDEX FOR (m:Message) ON (m.{attribute})")
         if "FULLTEXT" not in str(await self._graph.read("CALL db.indexes() YIELD types")):
@@ -125,7 +123,6 @@ class MessageGraph:
             model=model.name,
             dimension=model.dimension,
         )
-        return before is not None
 
     async def _make(self, query: str) -> None:
         try:

@@ -105,23 +105,28 @@ class Beating:
         """
         Carry out the beats that still count; whatever was handed out twice or too late is left alone.
 
+        The pulse gives what is too late another time, as it does if it finds it late itself.
         The store's clock rules unless ``now`` is given.
         """
         generations = {ChannelRef.parse(each.channel): each.generation for each in due}
         rules, known = await self._read(list(generations), now)
         current = [each for each in known if each.row.generation == generations[each.channel.ref]]
-        return await self._carry_out([each for each in current if each.row.next_at], rules)
+        return await self._carry_out([each for each in current if self._in_time(each)], rules)
 
     async def beat_now(self, ref: ChannelRef, *, now: datetime | None = None) -> Beaten | None:
         """
         Have a channel beat at once, whenever its next beat was to be; nothing if it does not beat.
 
-        Quiet hours, spacing and whether anything changed do not matter then; whatever guards money and
-        people from harm does.
+        Quiet hours, a week without people and an unchanged channel do not matter then. All else does, also
+        how often it was looked into of late.
         """
         rules, known = await self._read([ref], now)
         by_hand = [replace(each, seen=replace(each.seen, by_hand=True)) for each in known]
         return next(iter(await self._carry_out(by_hand, rules)), None)
+
+    def _in_time(self, each: _Known) -> bool:
+        at = each.row.next_at
+        return at is not None and each.seen.now <= at + self._ledger.rules.beat_late
 
     async def _read(
         self, refs: Sequence[ChannelRef], now: datetime | None
@@ -149,7 +154,7 @@ class Beating:
         paused = f"by {channel.paused_by}" if channel.paused_by else ""
         agent, quiet = None, None
         try:
-            agent = agents.of(self._settings, channel.agent)
+            agent = agents.of(self._settings, channel.agent, channel.tenant)
             quiet = quiet_hours(channel, agent)
         except UnknownAgent as error:
             paused = str(error)
@@ -250,6 +255,7 @@ def _request(each: _Known, verdict: Verdict) -> RunRequest:
             # Of the beat that is placed in the same breath: a failure moves that one.
             "generation": each.row.generation + 1,
             "failures": each.row.failures,
+            "own_failures": each.row.own_failures,
         },
         tenant=each.channel.tenant,
         agent=each.channel.agent,

@@ -83,17 +83,21 @@ class Beats:
 
     async def looked(self, ref: ChannelRef, digest: str, *, at: datetime) -> None:
         """A model has looked at the channel as it stood with this digest."""
-        fields = {"digest": digest, "thought_at": str(to_ms(at)), "failures": "0", "needs": "0"}
-        await self._scripts.run("settle", channel=str(ref), fields=fields)
+        known = {"digest": digest, "thought_at": str(to_ms(at))}
+        none = dict.fromkeys(("failures", "own_failures", "needs"), "0")
+        await self._scripts.run("settle", channel=str(ref), fields=known | none)
 
     async def unaffordable(self, ref: ChannelRef, needs: int) -> None:
         """A look was refused as there was no room for so much: the next beats ask for that much first."""
         await self._scripts.run("settle", channel=str(ref), fields={"needs": str(needs)})
 
-    async def failed(self, ref: ChannelRef, generation: int, *, failures: int, next: datetime) -> None:
-        """The look failed, so many times in a row; try again then."""
+    async def failed(
+        self, ref: ChannelRef, generation: int, *, failures: int, own: int, next: datetime
+    ) -> None:
+        """The look failed, so many times in a row, ``own`` of them by the channel's doing; try again then."""
         move = {"generation": str(generation), "next": str(to_ms(next))}
-        await self._scripts.run("settle", channel=str(ref), fields={"failures": str(failures)}, **move)
+        fields = {"failures": str(failures), "own_failures": str(own)}
+        await self._scripts.run("settle", channel=str(ref), fields=fields, **move)
 
     async def may_act(
         self, ref: ChannelRef, run: str, marks: Sequence[str], topic: str, rules: HeartbeatRules

@@ -72,7 +72,7 @@ class Snapshot:
     paused: str = ""
     busy: str = ""
     budget: str = ""
-    #: A person asked for this beat: what spares people and models, rather than guards them, is passed over.
+    #: A person asked for this beat: it need not wait for people, for morning or for news.
     by_hand: bool = False
 
 
@@ -102,7 +102,11 @@ def judge(seen: Snapshot, rules: HeartbeatRules) -> Verdict:
     ):
         if reason:
             return Verdict(gate, reason)
-    if not seen.by_hand and (verdict := _not_now(seen, rules)):
+    if not seen.by_hand and (verdict := _disturbs(seen, rules)):
+        return verdict
+    if verdict := _too_often(seen, rules):
+        return verdict
+    if not seen.by_hand and (verdict := _nothing_new(seen, rules)):
         return verdict
     forced = seen.digest == seen.row.digest
     if acts := _acts(seen, rules):
@@ -115,19 +119,29 @@ def judge(seen: Snapshot, rules: HeartbeatRules) -> Verdict:
     return Verdict(forced=forced)
 
 
-def _not_now(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
-    row, now = seen.row, seen.now
-    quiet_since = seen.last_human_at or row.adopted_at
+def _disturbs(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+    now = seen.now
+    quiet_since = seen.last_human_at or seen.row.adopted_at
     if now - quiet_since >= rules.suspend_after:
         return Verdict(Gate.NO_HUMAN, f"no human for {span(now - quiet_since)}")
     if seen.quiet and seen.quiet.covers(now):
         return Verdict(Gate.QUIET, str(seen.quiet))
-    starts = [start for start in row.starts if start <= now]
+    return None
+
+
+def _too_often(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+    now = seen.now
+    starts = [start for start in seen.row.starts if start <= now]
     if starts and now - starts[-1] < rules.spacing:
         return Verdict(Gate.SPACING, f"{span(now - starts[-1])} after the last start")
     recent = [start for start in starts if now - start < rules.flood_window]
     if len(recent) >= rules.flood_starts:
         return Verdict(Gate.FLOOD, f"started {times(len(recent))} in {span(rules.flood_window)}")
+    return None
+
+
+def _nothing_new(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+    row, now = seen.row, seen.now
     looked_at = row.thought_at or row.adopted_at
     # A look that is yet to come means that the clock was set back: it counts as long ago.
     if seen.digest == row.digest and looked_at <= now < looked_at + rules.forced_after:

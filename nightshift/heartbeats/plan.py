@@ -22,8 +22,8 @@ def interval(rules: HeartbeatRules, unchanged: int, lot: Random) -> timedelta:
 
 
 def backoff(rules: HeartbeatRules, failures: int) -> timedelta:
-    """The pause after so many failures in a row."""
-    return rules.backoff[min(failures, len(rules.backoff)) - 1]
+    """The pause after so many failures in a row; a beat that came sooner would be skipped for its spacing."""
+    return max(rules.backoff[min(failures, len(rules.backoff)) - 1], rules.spacing)
 
 
 def longest_pause(rules: HeartbeatRules) -> timedelta:

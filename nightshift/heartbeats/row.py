@@ -43,7 +43,9 @@ class BeatRow:
     adopted_at: datetime
     #: Beats in a row that found nothing changed.
     unchanged: int
+    #: Looks in a row that failed, and how many of them by the channel's doing.
     failures: int
+    own_failures: int
     #: How often in a row it was put off for a moment, and why last.
     deferred: int
     deferred_for: str
@@ -71,6 +73,7 @@ class BeatRow:
             adopted_at=from_ms(row["adopted_at"]),
             unchanged=int(row.get("unchanged", 0)),
             failures=int(row.get("failures", 0)),
+            own_failures=int(row.get("own_failures", 0)),
             deferred=int(row.get("deferred", 0)),
             deferred_for=row.get("deferred_for", ""),
             digest=row.get("digest", ""),

@@ -28,6 +28,8 @@ from nightshift.errors import (
     NightshiftError,
     OutOfBudget,
     OverRunCap,
+    StoreFull,
+    StoreUnreachable,
     TransientError,
 )
 from nightshift.heartbeats import plan
@@ -88,7 +90,7 @@ class Thinking:
     channels: Channels
     beats: Beats
     rules: RuleBook
-    agent_of: Callable[[str], Agent]
+    agent_of: Callable[[str, str], Agent]
     hand_on: HandOn
     background: Background = no_background
 
@@ -102,8 +104,8 @@ class Thinking:
         rules = await self.rules.read()
         try:
             return await self._think(run, ref, rules)
-        except LostLease:
-            raise
+        except (LostLease, StoreFull, StoreUnreachable):
+            raise  # of what was paid for or decided, the run's next attempt makes something
         except (Frozen, OutOfBudget, OverRunCap) as error:
             # Beats that passed are not made up for: the next comes in its own time.
             if isinstance(error, OutOfBudget):
@@ -114,7 +116,7 @@ class Thinking:
 
     async def _think(self, run: Run, ref: ChannelRef, rules: HeartbeatRules) -> Outcome:
         channel = await self.channels.get(ref)
-        agent = self.agent_of(channel.agent)
+        agent = self.agent_of(channel.agent, channel.tenant)
         row = await self.beats.find(ref)
         prompt = load("nightshift.heartbeats", "heartbeat")
         if run.checkpoint is None:
@@ -130,7 +132,6 @@ class Thinking:
                 max_tokens=ANSWER_TOKENS,
                 deadline=ANSWER_WITHIN,
             )
-            run.spend(answer.cost)
             decision = answer.value
             await run.save(decision.model_dump())
         else:
@@ -153,16 +154,18 @@ class Thinking:
 
         What troubles every channel alike and passes, or is mended elsewhere, pauses none of them.
         """
-        failures = run.payload["failures"] + 1
+        failures, own = run.payload["failures"] + 1, run.payload["own_failures"]
+        if not isinstance(error, ELSEWHERE):
+            own += 1
         pause = plan.backoff(rules, failures)
         if isinstance(error, TransientError) and error.retry_after:
             pause = max(pause, error.retry_after)
         words = f"{type(error).__name__}: {error}"[:500]
-        if failures >= rules.pause_after and not isinstance(error, ELSEWHERE):
-            await self.channels.pause(ref, by=f"its heartbeat, which failed {times(failures)}: {words}"[:300])
-            failures, pause = 0, rules.interval
+        if own >= rules.pause_after:
+            await self.channels.pause(ref, by=f"its heartbeat, which failed {times(own)}: {words}"[:300])
+            failures, own, pause = 0, 0, rules.interval
         next_at = run.started_at + pause
-        await self.beats.failed(ref, run.payload["generation"], failures=failures, next=next_at)
+        await self.beats.failed(ref, run.payload["generation"], failures=failures, own=own, next=next_at)
         log.warning("heartbeat_failed", channel=str(ref), failures=failures, error=words)
         return failed(words, next=clock(next_at))
 

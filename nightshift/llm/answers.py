@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sys import float_info
 from typing import Any, TypeGuard
 
 from nightshift.errors import BadAnswer, Overloaded, RefusedByModel, Truncated
@@ -108,12 +109,10 @@ def read_usage(value: object) -> Usage | None:
     tokens_in, tokens_out = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens", 0))
     if tokens_in is None or tokens_out is None:
         return None
+    # Some count what a model thought only into the total.
+    tokens_out = max(tokens_out, (_count(told.get("total_tokens")) or 0) - tokens_in)
     cached = _count(_mapping(told.get("prompt_tokens_details")).get("cached_tokens")) or 0
-    cost = told.get("cost")
-    if not _is_number(cost) or not 0 <= cost <= MOST_DOLLARS:
-        return Usage(tokens_in, tokens_out, cached, None)
-    # Rounded up, but not for what a fraction of a dollar loses in binary.
-    return Usage(tokens_in, tokens_out, cached, math.ceil(round(cost * MILLION, 3)))
+    return Usage(tokens_in, tokens_out, cached, _cost_in(told))
 
 
 def read_vectors(body: object, count: int, asked: str) -> tuple[list[list[float]], Usage | None]:
@@ -142,6 +141,18 @@ def refuse_unfinished(reply: Reply, asked: str) -> None:
         )
 
 
+def _cost_in(told: Mapping[str, Any]) -> int | None:
+    parts = [told.get("cost")]
+    if told.get("is_byok") is True:
+        # That is OpenRouter's own part; the rest is paid to the provider whose key it was given.
+        parts.append(_mapping(told.get("cost_details")).get("upstream_inference_cost"))
+    sound = [part for part in parts if _is_number(part) and 0 <= part <= MOST_DOLLARS]
+    if len(sound) < len(parts):
+        return None
+    # Rounded up, but not for what a fraction of a dollar loses in binary.
+    return math.ceil(round(sum(sound) * MILLION, 3))
+
+
 def _text_of(content: object) -> str:
     if isinstance(content, list):  # some endpoints answer in parts
         return "".join(str(_mapping(part).get("text") or "") for part in content)
@@ -167,4 +178,4 @@ def _count(value: object) -> int | None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max

@@ -8,21 +8,21 @@ says what a call cost, it counts as the most that it can have cost.
 
 from __future__ import annotations
 
-from asyncio import timeout_at
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from nightshift.errors import Overloaded, StoreUnreachable
+from nightshift.errors import BadKeys, Overloaded, StoreUnreachable
 from nightshift.freeze import Freeze
 from nightshift.llm.answers import Pieces, Reply, Usage
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.endpoints import NO_KEY, part_name
-from nightshift.llm.keypool import OK, ApiKey, KeyPool, KeyState
+from nightshift.llm.keypool import OK, UNAUTHORIZED, ApiKey, KeyPool
 from nightshift.llm.questions import Request
 from nightshift.llm.refusals import Refusal, read_error, read_refusal
 from nightshift.llm.uses import NamedModel
@@ -38,7 +38,7 @@ log = structlog.get_logger("nightshift.llm")
 
 
 class NotReached(Overloaded):
-    """No connection came about, so nothing was asked."""
+    """Nothing was asked: no connection came about, or no time was left to make one."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Calls:
             keys = await self._keys(model)
             while True:
                 try:
-                    async with self._paid(request, errand) as bill, self._judged(model):
+                    async with self._paid(request, errand, keys.shown) as bill, self._judged(model):
                         async with self._guarded(model, keys.shown, errand):
                             body = await client.post(
                                 request.path, cast_to=object, body=request.body, options=_showing(keys.shown)
@@ -119,7 +119,7 @@ class Calls:
             keys = await self._keys(model)
             while True:
                 try:
-                    async with self._paid(request, errand) as bill, self._judged(model):
+                    async with self._paid(request, errand, keys.shown) as bill, self._judged(model):
                         async with self._guarded(model, keys.shown, errand):
                             stream = await client.post(
                                 request.path,
@@ -156,45 +156,46 @@ class Calls:
 
     async def _keys(self, model: NamedModel) -> _Keys:
         pool = self._pools.get(model.endpoint)
-        return _Keys(pool, await pool.pick() if pool else ApiKey(NO_KEY, ""))
+        return _Keys(pool, model.name, await pool.pick(model.name) if pool else ApiKey(NO_KEY, ""))
 
     @asynccontextmanager
-    async def _paid(self, request: Request, errand: Errand) -> AsyncIterator[Bill]:
-        """Reserve before, settle after, whatever happens in between."""
+    async def _paid(self, request: Request, errand: Errand, key: ApiKey) -> AsyncIterator[Bill]:
+        """Reserve before, settle after and tell the payer, whatever happens in between."""
         hold = await self._purse.reserve(
             errand.payer, model=request.model.name, ceiling=request.ceiling, use=errand.use
         )
         bill = Bill(request.ceiling)
         charged = True
         try:
+            _refuse_in_vain(request.model, errand, key)
             yield bill
         except (Refusal, NotReached):
             charged = False
             raise
         finally:
-            try:
+            with _outlasting("settle"):
                 if charged:
+                    errand.payer.spend(bill.cost)
                     spent = {"tokens_in": bill.tokens_in, "tokens_out": bill.tokens_out}
                     await self._purse.settle(hold, cost=bill.cost, **spent)
                 else:
                     await self._purse.release(hold)
-            except StoreUnreachable as error:
-                # The answer is there and paid for: asking again because of this would pay twice.
-                log.warning("call_not_settled", model=str(request.model), cost=bill.cost, why=str(error))
 
     @asynccontextmanager
     async def _judged(self, model: NamedModel) -> AsyncIterator[None]:
         """Tell the breaker how the endpoint did."""
         try:
             yield
-        except Overloaded:
-            await self._breaker.record(model.endpoint, ok=False)
-            raise
-        except Refusal as refusal:
-            await self._breaker.record(model.endpoint, ok=not isinstance(refusal.error, Overloaded))
+        except (Overloaded, Refusal) as error:
+            why = error.error if isinstance(error, Refusal) else error
+            await self._record(model, ok=not isinstance(why, Overloaded))
             raise
         else:
-            await self._breaker.record(model.endpoint, ok=True)
+            await self._record(model, ok=True)
+
+    async def _record(self, model: NamedModel, *, ok: bool) -> None:
+        with _outlasting("breaker"):
+            await self._breaker.record(model.endpoint, ok=ok)
 
     @asynccontextmanager
     async def _guarded(self, model: NamedModel, key: ApiKey, errand: Errand) -> AsyncIterator[None]:
@@ -203,7 +204,7 @@ class Calls:
         import openai
 
         try:
-            async with self._freeze.watch(), timeout_at(errand.until):
+            async with self._freeze.watch(), asyncio.timeout_at(errand.until):
                 yield
         except TimeoutError:
             raise Overloaded(f"{model} did not finish its answer in time") from None
@@ -217,36 +218,58 @@ class Calls:
             raise kind(f"{model} does not answer: {error.__cause__ or error}") from error
         except openai.APIError as error:
             raise Overloaded(f"{model} broke off its answer: {error.message}") from error
-        except ValueError as error:  # not JSON, or not all of it
+        except (ValueError, RecursionError) as error:  # not JSON, not all of it, or too deep
             raise Overloaded(f"{model} sent what cannot be read: {error}") from error
 
 
 class _Keys:
     """The keys that one call shows, each once."""
 
-    def __init__(self, pool: KeyPool | None, first: ApiKey) -> None:
+    def __init__(self, pool: KeyPool | None, model: str, first: ApiKey) -> None:
         self.shown = first
         self._pool = pool
+        self._model = model
         self._tried = {first.id}
 
     async def praise(self) -> None:
         """The endpoint took the key."""
         if self._pool:
-            await self._pool.report(self.shown.id, OK)
+            with _outlasting("key"):
+                await self._pool.report(self.shown.id, OK, self._model)
 
     async def replace(self, refusal: Refusal) -> None:
         """Go on with another key if this one was the matter and there is one; else raise what went wrong."""
         pool = self._pool
         if pool is None or refusal.key is None:
             raise refusal.error from None
-        if refusal.key.state is not KeyState.OK and len(await pool.rows()) == 1:
-            # A limit may be one model's alone: with a single key to show, others may still be asked.
-            raise refusal.error from None
-        await pool.report(self.shown.id, refusal.key)
-        self.shown = await pool.pick()
+        await pool.report(self.shown.id, refusal.key, self._model)
+        self.shown = await pool.pick(self._model)
         if self.shown.id in self._tried:
             raise refusal.error from None
         self._tried.add(self.shown.id)
+
+
+def _refuse_in_vain(model: NamedModel, errand: Errand, key: ApiKey) -> None:
+    """Raise if asking is in vain, so that nobody is asked."""
+    if asyncio.get_running_loop().time() >= errand.until:
+        raise NotReached(f"{model} was not asked: no time was left for an answer")
+    if not (key.secret.isascii() and key.secret.isprintable()):
+        raise Refusal(
+            BadKeys(
+                f"key {key.id} of endpoint {model.endpoint!r} has a character that no key can have; "
+                "put it there anew"
+            ),
+            UNAUTHORIZED,
+        )
+
+
+@contextmanager
+def _outlasting(what: str) -> Iterator[None]:
+    """Go on while the store is away: to ask again what was answered would pay twice."""
+    try:
+        yield
+    except StoreUnreachable as error:
+        log.warning("call_not_told", what=what, why=str(error))
 
 
 def _showing(key: ApiKey) -> Any:

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import get_args
@@ -31,51 +30,41 @@ PING = "ping"
 UNWELL = (RateLimited, BadKeys, BadRequest, RefusedByModel, Overloaded)
 
 
-@dataclass(frozen=True)
-class Probed:
-    """How many keys were asked, how many there are in each state, and what asking cost in micro-USD."""
-
-    counts: Mapping[str, int]
-    cost: int
-
-
 async def probe_keys(
     pools: Mapping[str, KeyPool],
     uses: Uses,
     new_calls: Callable[[Mapping[str, KeyPool]], Calls],
     payer: Payer,
-) -> Probed:
-    """Ask with the keys that are not well, and with no others."""
+) -> Mapping[str, int]:
+    """Ask with the keys that are not well, and with no others; says how many, and how all are doing now."""
     counts = Counter(dict.fromkeys(("asked", *map(str, KeyState)), 0))
-    cost = 0
     for endpoint, pool in pools.items():
-        if asked := _model_at(uses, endpoint):
-            for key in await pool.unwell():
+        for key, name in await pool.unwell():
+            if asked := _model_at(uses, endpoint, name):
                 counts["asked"] += 1
                 try:
-                    cost += await _ask(new_calls({endpoint: pool.showing(key)}), *asked, payer)
+                    await _ask(new_calls({endpoint: pool.showing(key)}), *asked, payer)
                 except UNWELL as error:
                     log.info("key_still_unwell", endpoint=endpoint, key=key.id, why=str(error))
         counts.update(str(row.state) for row in await pool.rows())
-    return Probed(counts, cost)
+    return counts
 
 
-async def _ask(calls: Calls, use: Use, model: NamedModel, payer: Payer) -> int:
+async def _ask(calls: Calls, use: Use, model: NamedModel, payer: Payer) -> None:
     errand = Errand(use, payer, asyncio.get_running_loop().time() + ANSWER_WITHIN.total_seconds())
     if use == "embed":
         vectors = partial(read_vectors, count=1, asked=str(model))
-        _, bill = await calls.make(embedding_request(model, [PING]), errand, vectors)
+        await calls.make(embedding_request(model, [PING]), errand, vectors)
     else:
         question = Question((Message("user", PING),), max_tokens=1)
-        _, bill = await calls.make(question.request(model), errand, partial(read_reply, asked=str(model)))
-    return bill.cost
+        await calls.make(question.request(model), errand, partial(read_reply, asked=str(model)))
 
 
-def _model_at(uses: Uses, endpoint: str) -> tuple[Use, NamedModel] | None:
-    """A model that the endpoint has, one that embeds if it may be: its answers cost least."""
+def _model_at(uses: Uses, endpoint: str, name: str) -> tuple[Use, NamedModel] | None:
+    """The endpoint's model of this name; without one a model that embeds if it may be: that costs least."""
     for use in sorted(get_args(Use), key=lambda use: use != "embed"):
         with suppress(BadSetting):  # nobody set a model for this use
             for model in uses.chain(use).models:
-                if model.endpoint == endpoint:
+                if model.endpoint == endpoint and name in ("", model.name):
                     return use, model
     return None

@@ -2,6 +2,7 @@
 -- Choose a key that may be used, or remember how one did.
 --
 -- q.pool
+-- q.model      whose call it is for, or about: a key that rests does so for one model, any other may be asked with it
 -- q.ids        the keys there are now: any other is forgotten and the least recently used of them is chosen
 -- q.id         absent when choosing: the key that `q.event` is about
 -- q.event      ok | well (a probe says so) | resting | refused
@@ -9,40 +10,54 @@
 -- q.strikes    refusals in a row after which a key is invalid
 -- Returns {'key', id} | {'none', ms until the first that rests may be used, or -1} | {'told', state}
 --
--- A key's row is {state, till, used, strikes, why}. Safe to repeat, but for a refusal, which may count twice.
+-- A key's row is {used, strikes, invalid, rests}: why it is invalid, if it is, and {state, till} for each
+-- model that it rests for. Safe to repeat, but for a refusal, which may count twice.
 
 local key = root .. 'keypool:' .. q.pool
 
 local function row_of(id)
-  local stored = redis.call('HGET', key, id)
-  local row = stored and cjson.decode(stored) or {state = 'ok', till = 0, used = 0, strikes = 0, why = ''}
-  if row.till > 0 and row.till <= now then row.state, row.till, row.why = 'ok', 0, '' end
+  local row = cjson.decode(redis.call('HGET', key, id) or '{"used": 0, "strikes": 0}')
+  row.invalid, row.rests = row.invalid or '', row.rests or {}
+  for model, rest in pairs(row.rests) do
+    if rest.till <= now then row.rests[model] = nil end
+  end
   return row
+end
+
+local function state_of(row)
+  -- No limit says that a key is accepted again.
+  if row.invalid ~= '' then return 'invalid' end
+  local rest = row.rests[q.model]
+  return rest and rest.state or 'ok'
 end
 
 local function store(id, row) redis.call('HSET', key, id, cjson.encode(row)) end
 
 if q.id then
   local row = row_of(q.id)
-  local before = row.state
+  local before, why = state_of(row), ''
   if q.event == 'ok' then
     -- What answers late says nothing of a key that has come to rest since; and mostly there is nothing to write.
-    if row.state ~= 'ok' or row.strikes == 0 then return {'told', row.state} end
+    if before ~= 'ok' or row.strikes == 0 then return {'told', before} end
     row.strikes = 0
   elseif q.event == 'well' then
-    row.state, row.till, row.strikes, row.why = 'ok', 0, 0, ''
+    row.strikes, row.invalid, row.rests[q.model] = 0, '', nil
   elseif q.event == 'resting' then
-    if row.till > now + q.till_ms then return {'told', row.state} end
-    row.state, row.till, row.strikes, row.why = q.state, now + q.till_ms, 0, q.why
+    local rest = row.rests[q.model]
+    if rest and rest.till > now + q.till_ms then return {'told', before} end
+    why, row.strikes = q.why, 0
+    row.rests[q.model] = {state = q.state, till = now + q.till_ms}
   else
     row.strikes = row.strikes + 1
-    if row.strikes >= q.strikes then row.state, row.till, row.why = 'invalid', 0, q.why end
+    if row.strikes >= q.strikes then why, row.invalid = q.why, q.why end
   end
   store(q.id, row)
-  if row.state ~= before then
-    emit('key_changed', {'source', 'keypool:' .. q.pool, 'status', row.state, 'key', q.id, 'reason', row.why})
+  local after = state_of(row)
+  if after ~= before then
+    local about = {'source', 'keypool:' .. q.pool, 'status', after, 'key', q.id, 'model', q.model, 'reason', why}
+    emit('key_changed', about)
   end
-  return {'told', row.state}
+  return {'told', after}
 end
 
 local there = {}
@@ -55,10 +70,12 @@ end
 local chosen, chosen_id, first
 for _, id in ipairs(q.ids) do
   local row = row_of(id)
-  if row.state == 'ok' then
+  local state = state_of(row)
+  if state == 'ok' then
     if not chosen or row.used < chosen.used then chosen, chosen_id = row, id end
-  elseif row.till > 0 then
-    first = math.min(first or row.till, row.till)
+  elseif state ~= 'invalid' then
+    local till = row.rests[q.model].till
+    first = math.min(first or till, till)
   end
 end
 if not chosen then return {'none', first and int(first - now) or '-1'} end

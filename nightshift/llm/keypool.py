@@ -1,6 +1,8 @@
 """
 Several keys for one endpoint: who is well is used in turn, who is not rests until it may be well again.
 
+A limit is one model's, so a key rests for that model alone; one that is not accepted is so for all.
+
 A key is known by the start of its hash: the store, events and logs never see the key itself.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -82,8 +84,12 @@ class KeyRow:
 
     id: str
     state: KeyState
-    until: datetime | None
-    why: str
+    why: str = ""
+    #: The models that it rests for, the one that has to wait longest first.
+    rests: Mapping[str, KeyState] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return " and ".join(f"{state} for {model}" for model, state in self.rests.items()) or str(self.state)
 
 
 class KeyPool:
@@ -106,16 +112,16 @@ class KeyPool:
         self._clock = clock
         self._scripts = Scripts("nightshift.llm", ("keypool",), redis, keys, clock=clock)
 
-    async def pick(self) -> ApiKey:
+    async def pick(self, model: str) -> ApiKey:
         """
-        The key that is well and was not used for longest.
+        The key that is well, as far as this model goes, and was not used for longest.
 
         Raises RateLimited if all that are any good rest, BadKeys if none is.
         """
         secrets = self._secrets()
         if not secrets:
             raise BadKeys(f"endpoint {self.name!r} has no key; set its key or keys_file")
-        answer = await self._scripts.run("keypool", pool=self.name, ids=list(secrets))
+        answer = await self._scripts.run("keypool", pool=self.name, model=model, ids=list(secrets))
         if answer[0] == "key":
             return ApiKey(secrets[answer[1]], answer[1])
         rest_ms = int(answer[1])
@@ -126,12 +132,12 @@ class KeyPool:
             )
         rest = timedelta(milliseconds=rest_ms)
         raise RateLimited(
-            f"all {len(secrets)} keys of endpoint {self.name!r} rest, the first for {span(rest)}",
+            f"all {len(secrets)} keys of endpoint {self.name!r} rest for {model}, the first for {span(rest)}",
             retry_after=rest,
         )
 
-    async def report(self, id: str, event: KeyEvent) -> None:
-        """Remember how a call with this key went."""
+    async def report(self, id: str, event: KeyEvent, model: str) -> None:
+        """Remember how a call to this model with this key went."""
         rest = event.rest
         if event.event == "resting" and rest is None:
             now = await self._now()
@@ -139,6 +145,7 @@ class KeyPool:
         await self._scripts.run(
             "keypool",
             pool=self.name,
+            model=model,
             id=id,
             event=event.event,
             state=event.state,
@@ -153,10 +160,15 @@ class KeyPool:
         now = await self._now()
         return [_row(id, json.loads(stored.get(id, "{}")), now) for id in self._secrets()]
 
-    async def unwell(self) -> list[ApiKey]:
-        """The keys that are there and not well."""
+    async def unwell(self) -> list[tuple[ApiKey, str]]:
+        """The keys that are there and not well, with each model they rest for; with none if not accepted."""
         secrets = self._secrets()
-        return [ApiKey(secrets[row.id], row.id) for row in await self.rows() if row.state is not KeyState.OK]
+        return [
+            (ApiKey(secrets[row.id], row.id), model)
+            for row in await self.rows()
+            if row.state is not KeyState.OK
+            for model in row.rests or ("",)
+        ]
 
     def showing(self, key: ApiKey) -> KeyPool:
         """The same pool as if it had this key alone to show, for asking how the key is doing now."""
@@ -176,11 +188,11 @@ class _Showing(KeyPool):
         vars(self).update(vars(pool))
         self._shown = key
 
-    async def pick(self) -> ApiKey:
+    async def pick(self, model: str) -> ApiKey:
         return self._shown
 
-    async def report(self, id: str, event: KeyEvent) -> None:
-        await super().report(id, WELL if event is OK else event)
+    async def report(self, id: str, event: KeyEvent, model: str) -> None:
+        await super().report(id, WELL if event is OK else event, model)
 
 
 def key_id(secret: str) -> str:
@@ -195,7 +207,8 @@ def next_pacific_midnight(now: datetime) -> datetime:
 
 
 def _row(id: str, row: dict[str, Any], now: datetime) -> KeyRow:
-    until = from_ms(row["till"]) if row.get("till") else None
-    if until and until <= now:
-        return KeyRow(id, KeyState.OK, None, "")
-    return KeyRow(id, KeyState(row.get("state", KeyState.OK)), until, row.get("why", ""))
+    if why := row.get("invalid"):
+        return KeyRow(id, KeyState.INVALID, why)
+    told = sorted(row.get("rests", {}).items(), key=lambda rest: -rest[1]["till"])
+    rests = {model: KeyState(rest["state"]) for model, rest in told if from_ms(rest["till"]) > now}
+    return KeyRow(id, next(iter(rests.values()), KeyState.OK), rests=rests)

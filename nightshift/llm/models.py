@@ -44,7 +44,7 @@ log = structlog.get_logger("nightshift.llm")
 
 #: What makes way for the next model of a chain; no other error gets better by asking somebody else.
 MAKES_WAY = (RateLimited, Overloaded, PartResting, BadKeys)
-#: Texts sent in one request for vectors, and how much of each.
+#: Texts sent in one request for vectors, and how much of each. Of more nothing is given if one request fails.
 BATCH = 32
 LONGEST_TEXT = 8_000
 

@@ -7,6 +7,7 @@ A dollar for a million tokens is a micro-USD for one, so prices are said the way
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from nightshift.settings import EndpointKind
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice  # 0.3 s, for whoever needs a price from the list
+    from genai_prices.types import ModelInfo, ModelPrice  # 0.3 s, for whoever needs a price from the list
 
 #: How the list of prices calls those who run models.
 PROVIDERS = {"openrouter": "openrouter", "gemini": "google", "openai": "openai"}
@@ -60,22 +61,27 @@ FREE = FlatPrice(Decimal(0), Decimal(0))
 UNKNOWN = FlatPrice(Decimal(15), Decimal(60))
 
 
-@cache
-def listed_price(name: str, kind: EndpointKind) -> Price | None:
-    """What the list of prices says of this model at such an endpoint; nothing if it does not know it."""
+def listed_price(name: str, kind: EndpointKind, at: datetime) -> Price | None:
+    """What the list of prices says of this model at such an endpoint then; nothing if it does not know it."""
     if kind in OWN_MACHINES:
         return FREE
     if "simulated" in name:
         return _simulated_price(name)
+    listed = _listed_model(name, kind)
+    return ListedPrice(listed.get_prices(at)) if listed else None
+
+
+@cache
+def _listed_model(name: str, kind: EndpointKind) -> ModelInfo | None:
     from genai_prices import Usage, calc_price
 
     try:
-        found = calc_price(Usage(input_tokens=1, output_tokens=1), name, provider_id=PROVIDERS.get(kind))
+        return calc_price(Usage(input_tokens=1, output_tokens=1), name, provider_id=PROVIDERS.get(kind)).model
     except LookupError:
         return None
-    return ListedPrice(found.model_price)
 
 
+@cache
 def _simulated_price(name: str) -> Price:
     from nightshift.llm.simulated.ledger import OTHER_MODELS, PRICES  # and with them a whole server
 

@@ -37,7 +37,7 @@ DAILY_QUOTA = re.compile(r"per ?day", re.IGNORECASE)
 #: OpenAI answers 429 to whoever has no money left.
 OUT_OF_MONEY = re.compile(r"insufficient_quota|insufficient_credits", re.IGNORECASE)
 #: Gemini says when to come back in the body.
-RETRY_DELAY = re.compile(r'"retryDelay": ?"(\d+(?:\.\d+)?)s"')
+RETRY_DELAY = re.compile(r'"retryDelay": ?"(\d{1,9}(?:\.\d{1,9})?)s"')
 
 
 class Refusal(Exception):
@@ -74,11 +74,13 @@ def read_refusal(
             BadKeys(f"{says}; check the key of that endpoint"), NO_CREDIT if status == 402 else UNAUTHORIZED
         )
     if status == 429:
-        wait = retry_after(headers, now) or _delay_in(told)
+        said = retry_after(headers, now)
+        wait = said or _delay_in(told)
         limited = RateLimited(says, retry_after=wait)
         if OUT_OF_MONEY.search(told):
             return Refusal(limited, NO_CREDIT)
-        return Refusal(limited, QUOTA_EXHAUSTED if DAILY_QUOTA.search(told) else rate_limited(wait))
+        of_the_day = not said and DAILY_QUOTA.search(told)
+        return Refusal(limited, QUOTA_EXHAUSTED if of_the_day else rate_limited(wait))
     if status >= 500 or status in BUSY_STATUSES:
         return Refusal(Overloaded(says, retry_after=retry_after(headers, now)))
     if status < 400:
@@ -91,7 +93,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     for name, unit in (("retry-after-ms", timedelta(milliseconds=1)), ("retry-after", timedelta(seconds=1))):
         with suppress(ValueError, OverflowError):
             return _sane(float(headers.get(name, "")) * unit)
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, OverflowError):
         return _sane(parsedate_to_datetime(headers.get("retry-after", "")).astimezone(UTC) - now)
     return None
 

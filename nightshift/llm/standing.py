@@ -25,8 +25,8 @@ class EndpointStanding:
     name: str
     #: How long it is left alone: nothing if it is trusted, zero if the next call is to try it.
     pause: timedelta | None
-    #: How many of its keys are in each state; nothing if it asks for none.
-    keys: Mapping[KeyState, int] | None
+    #: How many of its keys are doing how; nothing if it asks for none.
+    keys: Mapping[str, int] | None
     #: Why its keys cannot be read, if they cannot.
     unread: str = ""
 
@@ -71,7 +71,7 @@ async def read_endpoints(redis: Redis, keys: Keys, settings: Settings) -> list[E
         pause = await breaker.pause(name)
         try:
             pool = KeyPool(redis, keys, sources[name], name) if name in sources else None
-            counts = Counter(row.state for row in await pool.rows()) if pool else None
+            counts = Counter(str(row) for row in await pool.rows()) if pool else None
             found.append(EndpointStanding(name, pause, counts))
         except BadSetting as error:
             found.append(EndpointStanding(name, pause, {}, str(error)))

@@ -8,7 +8,7 @@ the lexical embedder instead. Nothing falls to a model that may cost more, unles
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 from urllib.parse import urlsplit
 
@@ -37,8 +37,18 @@ class NamedModel:
 
     @property
     def price(self) -> Price | None:
-        """What its tokens cost, if anybody knows."""
-        return self.own_price or listed_price(self.name, self.kind)
+        """What its tokens cost now, if anybody knows."""
+        return self.price_at(datetime.now(UTC))
+
+    def price_at(self, at: datetime) -> Price | None:
+        """The same at another time: some cost less by night."""
+        return self.own_price or listed_price(self.name, self.kind, at)
+
+    def may_cost_more_than(self, other: NamedModel) -> bool:
+        """Whether there is a time of the day at which its tokens cost more, in or out, or nobody knows."""
+        day = datetime.now(UTC).replace(hour=0, minute=0)
+        times = (day + timedelta(minutes=minutes) for minutes in range(0, 24 * 60, 30))
+        return any(is_dearer(self.price_at(at), other.price_at(at)) for at in times)
 
     def __str__(self) -> str:
         return f"{self.name} at endpoint {self.endpoint}"
@@ -94,7 +104,7 @@ class Uses:
         first = self._first_model(use, told)
         others = [self._read_fallback(use, fallback) for fallback in told.fallbacks]
         for other in others:
-            if not told.allow_dearer and is_dearer(other.price, first.price):
+            if not told.allow_dearer and other.may_cost_more_than(first):
                 raise BadSetting(
                     f"models.{use}: {other} may cost more than {first} that it stands in for"
                     f"{'' if other.price else ', since nobody knows its price'}; "
@@ -118,7 +128,8 @@ class Uses:
     def _first_model(self, use: Use, told: UseSettings) -> NamedModel:
         price = None
         if told.price_in is not None and (told.price_out is not None or use == "embed"):
-            price = FlatPrice(told.price_in, told.price_out or told.price_in)
+            price_out = told.price_in if told.price_out is None else told.price_out
+            price = FlatPrice(told.price_in, price_out)
         elif told.price_in is not None or told.price_out is not None:
             raise BadSetting(f"models.{use} needs both price_in and price_out, or neither")
         return self._at(told.endpoint, told.name, f"models.{use}.endpoint", price)

@@ -2,8 +2,8 @@
 Backfill: what was said while nobody listened, read from the platform once for each connection.
 
 A look finds the platforms that have connected since the last one, or to which a bot has. For each it notes
-what its channels are called, and starts two chains of runs, one run a channel. A run records the next of its
-chain first. So two channels are read at once, and one that cannot be read costs no other.
+what its channels are called, and records a run for each of them, in two lanes. So two are read at once, and
+one that cannot be read, or whose run is cancelled, costs no other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Backfill:
     """Everything that it takes."""
 
     platforms: Mapping[str, Platform]
-    #: Whose the channels are that a platform tells of, unless they are known for somebody else's.
+    #: Whose the channels are that a platform tells of.
     owner_of: Callable[[str], Agent]
     #: The bots that were heard of lately, on whatever platform.
     bots: Callable[[], Awaitable[Sequence[Bot]]]
@@ -93,7 +93,7 @@ class Backfill:
         return skipped(NOTHING_NEW, down=down)
 
     async def _start(self, ledger: Ledger, platform: Platform, begins: datetime) -> int:
-        """Record the first run of each chain; returns how many channels are in them all."""
+        """Record a run for each of its channels; returns how many."""
         try:
             listed = read_catalogue(platform, await platform.servers_and_channels())
         except Exception as error:  # whatever a platform that lies makes of its answer
@@ -109,9 +109,8 @@ class Backfill:
             if told := listed.get(ref):
                 channel = await self._channel(ref)
                 await self.messages.channels.record_seen(told, tenant=channel.tenant, agent=channel.agent)
-        for number in range(AT_ONCE):
-            lane = f"backfill:{platform.name}:{number}"
-            await self._record(ledger, chosen[number::AT_ONCE], lane, begins)
+        for number, ref in enumerate(chosen):
+            await self._record(ledger, ref, f"backfill:{platform.name}:{number % AT_ONCE}", begins)
         return len(chosen)
 
     async def _channel(self, ref: ChannelRef) -> Channel:
@@ -121,14 +120,9 @@ class Backfill:
         owner = self.owner_of(ref.platform)
         return Channel(ref, tenant=owner.tenant, agent=owner.name)
 
-    async def _record(
-        self, ledger: Ledger, chain: Sequence[ChannelRef | str], lane: str, begins: datetime
-    ) -> None:
-        if not chain:
-            return
-        ref, *then = map(str, chain)
+    async def _record(self, ledger: Ledger, ref: ChannelRef, lane: str, begins: datetime) -> None:
         source = f"backfill:{ref}"
-        channel = await self._channel(ChannelRef.parse(ref))
+        channel = await self._channel(ref)
         await ledger.record(
             RunRequest(
                 id=run_id(source, begins),
@@ -137,7 +131,7 @@ class Backfill:
                 task=TASK,
                 queue="io",
                 lane=lane,
-                payload={"channel": ref, "then": then},
+                payload={"channel": str(ref)},
                 tenant=channel.tenant,
                 agent=channel.agent,
                 cause=f"{channel.ref.platform} has connected, or a bot to it",
@@ -151,7 +145,6 @@ class Backfill:
         Telling it again changes nothing, so an attempt that was cut off is made again from where it had come.
         What was forgotten does not come back.
         """
-        await self._record(run.ledger, run.payload["then"], run.row.lane, run.nominal)
         ref = ChannelRef.parse(run.payload["channel"])
         platform = self.platforms.get(ref.platform)
         if platform is None:
@@ -160,6 +153,8 @@ class Backfill:
         if not readiness.ready:
             raise PlatformDown(readiness.why)
         channel = await self._channel(ref)
+        if channel.tenant != self.owner_of(platform.name).tenant:
+            return skipped(f"{platform.name} is set up for another tenant")
         if readiness.user_id:
             await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel)
         past = _last(await platform.history(ref.id, limit=HISTORY))

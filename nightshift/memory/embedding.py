@@ -15,6 +15,7 @@ from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.errors import BadKeys, Frozen, Overloaded, PermanentError, TransientError
 from nightshift.graph.messages import EmbeddingModel, Entry, MessageGraph
 from nightshift.keys import Keys
+from nightshift.llm.models import BATCH
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import DIALOGUE, Message
 from nightshift.memory.messages import Messages
@@ -23,8 +24,9 @@ from nightshift.parts import reason_of
 
 log = structlog.get_logger("nightshift.memory")
 
-#: Texts of one call, and calls of one run before it makes room for others.
-BATCH, BATCHES = 100, 20
+#: Calls of one run before it makes room for others. Each is one request, so that what it got is kept whatever
+#: the next one meets.
+BATCHES = 60
 #: A longer text is found by how it begins.
 LONGEST = 4_000
 #: Messages that a tenant's graph keeps; the oldest go.
@@ -44,8 +46,6 @@ class Embeddings(Protocol):
     def model(self) -> str: ...
     @property
     def dim(self) -> int: ...
-    @property
-    def cost(self) -> int: ...
 
 
 class Embedder(Protocol):
@@ -61,7 +61,6 @@ class Vectors:
     model: EmbeddingModel
     by_message: list[tuple[Message, Sequence[float]]]
     refused: list[Message]
-    cost: int
 
 
 class Embedding:
@@ -94,13 +93,12 @@ class Embedding:
         What is refused goes on waiting, and keeps nobody else's from theirs. A batch is paid for twice if the
         process dies before it is stored: vectors are too large for a checkpoint.
         """
-        told: Counter[str] = Counter()
-        why = ""
+        told, why = await self._see_to_strays(now)
         for _ in range(BATCHES):
             waiting = await self._queue.take(now, BATCH)
             for tenant, messages in _by_tenant(waiting).items():
                 try:
-                    told += await self._see_to(messages, replace(payer, tenant=tenant))
+                    told += await self._see_to(messages, replace(payer, tenant=tenant), now)
                 except Frozen:
                     raise
                 except (TransientError, BadKeys, _ModelRefuses) as error:
@@ -123,7 +121,21 @@ class Embedding:
             await self._queue.wake(now + AGAIN if why else now)
         return {**told, **({"why": why} if why else {})}
 
-    async def _see_to(self, messages: Sequence[Message], payer: Payer) -> Counter[str]:
+    async def _see_to_strays(self, now: datetime) -> tuple[Counter[str], str]:
+        told: Counter[str] = Counter()
+        why = ""
+        for _ in range(BATCHES):
+            if not (strays := await self._queue.strays.take(now, BATCH)):
+                break
+            for tenant, ids in strays.items():
+                try:
+                    told["removed"] += await self._remove_strays(tenant, ids)
+                except TransientError as error:
+                    why = reason_of(error)
+                    await self._queue.strays.postpone(tenant, ids, now + AGAIN)
+        return told, why
+
+    async def _see_to(self, messages: Sequence[Message], payer: Payer, now: datetime) -> Counter[str]:
         graph = self._graph_of(payer.tenant)
         wanted = [each for each in messages if _is_wanted(each)]
         unwanted = [each for each in messages if not _is_wanted(each)]
@@ -133,20 +145,24 @@ class Embedding:
         if not wanted:
             return told
         vectors = await self._embed(wanted, payer)
-        if await graph.prepare(vectors.model):
+        if await graph.model() != vectors.model:
+            # First, so that whoever goes on after us knows that there may be vectors of another.
             await self._redis.sadd(self._keys.outdated, payer.tenant)
-        await graph.put(vectors.model, [(_entry(each), vector) for each, vector in vectors.by_message])
+            await graph.prepare(vectors.model)
         embedded = [each for each, _ in vectors.by_message]
-        forgotten = await self._forgotten(embedded)
-        await graph.remove(forgotten)
+        ids = [_id(each) for each in embedded]
+        await self._queue.strays.add(payer.tenant, ids, now)
+        await graph.put(vectors.model, [(_entry(each), vector) for each, vector in vectors.by_message])
+        removed = await self._remove_strays(payer.tenant, ids)
+        # There may be vectors of what they said before.
+        await graph.remove([_id(each) for each in vectors.refused])
         await self._messages.mark_embedded(embedded, vectors.model.name)
         await self._messages.mark_embedded(vectors.refused, "")
         trimmed = await graph.trim(self._kept)
         return told + Counter(
-            embedded=len(embedded) - len(forgotten),
+            embedded=len(embedded) - removed,
             refused=len(vectors.refused),
             trimmed=trimmed,
-            cost=vectors.cost,
         )
 
     async def _embed(self, messages: Sequence[Message], payer: Payer) -> Vectors:
@@ -160,25 +176,24 @@ class Embedding:
             return await self._embed_one_by_one(messages, payer)
 
     async def _embed_together(self, messages: Sequence[Message], payer: Payer) -> Vectors:
-        model, vectors, cost = await self._ask([each.text[:LONGEST] for each in messages], payer)
-        return Vectors(model, list(zip(messages, vectors, strict=True)), [], cost)
+        model, vectors = await self._ask([each.text[:LONGEST] for each in messages], payer)
+        return Vectors(model, list(zip(messages, vectors, strict=True)), [])
 
     async def _ask(
         self, texts: Sequence[str], payer: Payer
-    ) -> tuple[EmbeddingModel, Sequence[Sequence[float]], int]:
+    ) -> tuple[EmbeddingModel, Sequence[Sequence[float]]]:
         made = await self._embedder.embed(texts, payer)
         if self._first_choice not in ("", made.model):
             raise Overloaded(
                 f"{made.model} stood in for {self._first_choice}, and their vectors do not compare; "
                 "let only the same model stand in for embed"
             )
-        return EmbeddingModel(made.model, made.dim), made.vectors, made.cost
+        return EmbeddingModel(made.model, made.dim), made.vectors
 
     async def _embed_one_by_one(self, messages: Sequence[Message], payer: Payer) -> Vectors:
         model: EmbeddingModel | None = None
         found: list[tuple[Message, Sequence[float]]] = []
         refused: list[Message] = []
-        cost = 0
         for each in messages:
             try:
                 made = await self._embed_together([each], payer)
@@ -190,19 +205,23 @@ class Embedding:
                 if len(refused) >= SAYS_ENOUGH and not found:
                     raise _ModelRefuses(reason_of(error)) from error
             else:
-                model, cost = made.model, cost + made.cost
+                model = made.model
                 found += made.by_message
         if model is None:
             raise _ModelRefuses(f"none of {len(messages)} texts was taken")
-        return Vectors(model, found, refused, cost)
+        return Vectors(model, found, refused)
 
-    async def _forgotten(self, messages: Sequence[Message]) -> list[str]:
-        """Which of these are not known any more: they may have been forgotten while they were embedded."""
-        ids: dict[ChannelRef, list[str]] = {}
-        for each in messages:
-            ids.setdefault(each.ref, []).append(each.id)
-        known = {_id(each) for ref in ids for each in (await self._messages.find(ref, ids[ref])).values()}
-        return [_id(each) for each in messages if _id(each) not in known]
+    async def _remove_strays(self, tenant: str, ids: Sequence[str]) -> int:
+        """Remove from the graph those of these that nothing, or nothing to be recalled, is known of."""
+        asked: dict[ChannelRef, list[str]] = {}
+        for id in ids:
+            ref, _, message = id.partition(" ")
+            asked.setdefault(ChannelRef.parse(ref), []).append(message)
+        found = [each for ref in asked for each in (await self._messages.find(ref, asked[ref])).values()]
+        known = {_id(each) for each in found if _is_wanted(each)}
+        removed = await self._graph_of(tenant).remove([id for id in ids if id not in known])
+        await self._queue.strays.drop(tenant, ids)
+        return removed
 
     async def _outdated(self) -> list[str]:
         members: Any = self._redis.smembers(self._keys.outdated)
@@ -218,10 +237,10 @@ class Embedding:
             if not entries:
                 await self._redis.srem(self._keys.outdated, payer.tenant)
                 break
-            model, vectors, cost = await self._ask([each.text for each in entries], payer)
+            model, vectors = await self._ask([each.text for each in entries], payer)
             await graph.prepare(model)
             await graph.put(model, zip(entries, vectors, strict=True), known=True)
-            told += Counter(embedded_again=len(entries), cost=cost)
+            told += Counter(embedded_again=len(entries))
         return told
 
 

@@ -14,6 +14,7 @@ from typing import cast
 from nightshift.channels.ref import ChannelRef
 from nightshift.memory.message import DIALOGUE, Message
 from nightshift.memory.messages import Messages
+from nightshift.memory.strays import Strays
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, from_ms, run_id, to_ms
 from nightshift.runs.states import State
@@ -35,6 +36,7 @@ class EmbeddingQueue:
         self._messages = messages
         self._redis = ledger.redis
         self._keys = ledger.keys
+        self.strays = Strays(ledger.redis, ledger.keys)
 
     async def wake(self, at: datetime | None = None) -> None:
         """
@@ -95,12 +97,15 @@ class EmbeddingQueue:
         )
 
     async def next(self) -> datetime | None:
-        """Since when the longest waiting waits, or when it shall be looked at."""
+        """Since when the longest waiting waits, or when it shall be looked at; strays wait, too."""
         first = await self._redis.zrange(self._keys.unembedded, 0, 0, withscores=True)
-        return from_ms(first[0][1]) if first else None
+        waiting = [from_ms(first[0][1])] if first else []
+        if stray := await self.strays.next():
+            waiting.append(stray)
+        return min(waiting, default=None)
 
     async def count(self) -> int:
-        return int(await self._redis.zcard(self._keys.unembedded))
+        return int(await self._redis.zcard(self._keys.unembedded)) + await self.strays.count()
 
 
 def _member(message: Message) -> str:

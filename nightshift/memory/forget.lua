@@ -30,6 +30,7 @@ for _, id in ipairs(redis.call('ZRANGE', order, 0, -1)) do
       forget_up_to(number(row[2]))
       redis.call('DEL', key)
       redis.call('ZREM', order, id)
+      redis.call('ZREM', root .. 'late:' .. q.ref, id)
       redis.call('ZREM', root .. 'unembedded', q.ref .. ' ' .. id)
       if row[1] and not q.by then redis.call('SREM', root .. 'user:' .. row[1], q.ref) end
     end

@@ -174,6 +174,17 @@ class Messages:
         """The messages past this place in their order, without those that were taken back."""
         return await self._walk(ref, place, limit, descending=False)
 
+    async def late(self, ref: ChannelRef, until: Place) -> list[Message]:
+        """
+        Those up to this place that were told after later ones, and are in no summary yet.
+
+        Without those that were taken back.
+        """
+        channel = await self.channels.find(ref)
+        ids = await text_list(self.redis.zrange(self.keys.late(ref), "-inf", until[0], byscore=True))
+        found = await self._read(channel, ids) if channel else []
+        return [each for each in found if each.place <= until and not each.deleted]
+
     async def count(self, ref: ChannelRef) -> int:
         return int(await self.redis.zcard(self.keys.messages(ref)))
 

@@ -12,6 +12,7 @@
 -- Safe to repeat: a message that is known with this text is left as it is.
 
 local CHANNELS, UNEMBEDDED, FORGOTTEN = root .. 'channels', root .. 'unembedded', root .. 'forgotten'
+local STRAYS = root .. 'unembedded:strays'
 local WHOLE = 2 ^ 48
 
 local words, humans, dropped = {}, {}, 0
@@ -19,6 +20,7 @@ local words, humans, dropped = {}, {}, 0
 local function user_key(by) return root .. 'user:' .. by end
 local function message_key(c, id) return root .. 'message:' .. c.ref .. ':' .. id end
 local function order_key(c) return root .. 'messages:' .. c.ref end
+local function late_key(c) return root .. 'late:' .. c.ref end
 
 -- Whether this user is an agent of the tenant's, and which; up to when everything of theirs was forgotten.
 local users = {}
@@ -40,9 +42,14 @@ local function take_away(c, weight) add(c, -(weight or 0)) end
 
 local function wait_for_vector(c, id) redis.call('ZADD', UNEMBEDDED, now, c.ref .. ' ' .. id) end
 
+-- The graph may have an older text of it.
+local function stray(c, id) redis.call('ZADD', STRAYS, 'NX', now, c.ref .. ' ' .. id .. '\n' .. c.tenant) end
+
 local function drop(c, id)
+  local version = number(redis.call('HGET', message_key(c, id), 'version'))
   redis.call('DEL', message_key(c, id))
-  redis.call('ZREM', UNEMBEDDED, c.ref .. ' ' .. id)
+  redis.call('ZREM', late_key(c), id)
+  if redis.call('ZREM', UNEMBEDDED, c.ref .. ' ' .. id) == 1 and version > 1 then stray(c, id) end
   dropped = dropped + 1
 end
 
@@ -92,6 +99,8 @@ local function create(c, key, item, origin, weight)
   end
   if origin ~= 'human' and origin ~= 'agent' then return end
   wait_for_vector(c, item.id)
+  -- Whoever reads on has passed its place, or may be about to.
+  if redis.call('ZREVRANK', order_key(c), item.id) > 0 then redis.call('ZADD', late_key(c), place, item.id) end
   c.last_message = math.max(c.last_message, item.at)
   if origin == 'human' then
     c.last_human = math.max(c.last_human, item.at)
@@ -118,6 +127,7 @@ local function take(c, item)
   weight = tonumber(weight) or nil
 
   if not at then
+    if item.kind == 'deleted' or item.kind == 'edited' then stray(c, item.id) end
     if item.kind == 'deleted' then item.at = item.at or now end
     if item.kind == 'edited' and item.by == '' then item.at = nil end
     local why = refusal(c, item)
@@ -141,7 +151,10 @@ local function take(c, item)
     take_away(c, weight)
     redis.call('HSET', key, 'own', 1, 'origin', item.origin)
     redis.call('HDEL', key, 'weight')
-    if item.origin ~= 'agent' then redis.call('ZREM', UNEMBEDDED, c.ref .. ' ' .. item.id) end
+    if item.origin ~= 'agent' then
+      redis.call('ZREM', UNEMBEDDED, c.ref .. ' ' .. item.id)
+      stray(c, item.id)
+    end
     if origin == 'human' and tonumber(at) == c.last_human then look_for_human(c) end
     return 'echo'
   end
@@ -193,7 +206,7 @@ for _, c in ipairs(q.channels) do
   local row = redis.call('HMGET', key, 'tenant', 'agent', 'audience', 'is_dm', 'digest', 'last_message_at', 'last_human_at',
     'audience_since')
   c.exists = row[1] and true
-  c.agent = row[2] or q.agent
+  c.tenant, c.agent = row[1] or q.tenant, row[2] or q.agent
   c.audience = row[3] and not row[4] and row[3] or nil
   c.audience_since = number(row[8])
   c.digest = number(row[5])
@@ -214,6 +227,8 @@ for _, c in ipairs(q.channels) do
     drop_what_is_too_much(c)
   end
 end
-local over = redis.call('ZCARD', UNEMBEDDED) - q.unembedded
-if over > 0 then redis.call('ZPOPMIN', UNEMBEDDED, over) end
+for _, waiting in ipairs({UNEMBEDDED, STRAYS}) do
+  local over = redis.call('ZCARD', waiting) - q.unembedded
+  if over > 0 then redis.call('ZPOPMIN', waiting, over) end
+end
 return {words, humans, dropped}

@@ -25,6 +25,7 @@ from nightshift.memory.embedding import LONGEST, Embedder
 from nightshift.memory.forget import What
 from nightshift.memory.message import DIALOGUE
 from nightshift.memory.messages import Messages
+from nightshift.memory.strays import Strays
 from nightshift.money.payer import Payer
 from nightshift.parts import reason_of
 from nightshift.store import command
@@ -74,6 +75,7 @@ class Recall:
         self._messages = messages
         self._embedder = embedder
         self._graph_of = graph_of
+        self._strays = Strays(messages.redis, messages.keys)
 
     async def search(
         self, query: str, destination: ChannelRef, limit: int = 10, *, payer: Payer
@@ -120,6 +122,7 @@ class Recall:
             ids.setdefault(ChannelRef.parse(found.ref), []).append(_message_id(found))
         channels = {each.ref: each for each in await self._messages.channels.rows(list(ids))}
         known = {ref: await self._messages.find(ref, ids[ref]) for ref in channels}
+        strays = await self._strays.among(destination.tenant, [found.id for _, found in ranked])
         stale: set[tuple[str, str, str]] = set()
         confirmed = []
         for score, found in ranked:
@@ -130,7 +133,7 @@ class Recall:
             if audience != found.audience:
                 stale.add((found.ref, found.audience, audience))
             message = known[ref].get(_message_id(found))
-            if message and (message.deleted or message.origin not in DIALOGUE):
+            if (message.deleted or message.origin not in DIALOGUE) if message else found.id in strays:
                 continue
             if may_see(message.audience if message else audience, destination):
                 text = message.text if message else found.text

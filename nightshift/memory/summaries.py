@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -11,14 +12,14 @@ from typing import Any, Literal, Self
 from redis.asyncio import Redis
 
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef
+from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.keys import Keys
 from nightshift.memory.audience import narrowed
 from nightshift.memory.forget import What
-from nightshift.memory.message import Place
+from nightshift.memory.message import Message, Place
 from nightshift.runs.row import from_ms, to_ms
 from nightshift.scripts import Scripts
-from nightshift.store import text_hash, text_list
+from nightshift.store import LARGEST_READ, take, text_hash, text_list, walk_index
 
 #: How long a summary is kept after another took its place.
 KEPT = timedelta(days=30)
@@ -42,11 +43,6 @@ class Summary:
     run: str
     model: str
     prompt: str
-
-    @property
-    def id(self) -> str:
-        """A run makes one for each place."""
-        return f"{self.run} {self.until[0]} {self.until[1]}"
 
     def to_json(self) -> str:
         return json.dumps(self.__dict__ | {"at": to_ms(self.at)}, ensure_ascii=False)
@@ -87,19 +83,24 @@ class Summaries:
         return [_for(channel, each) for each in kept]
 
     async def keep(
-        self, ref: ChannelRef, summary: Summary, *, round: int
+        self, ref: ChannelRef, summary: Summary, *, round: int, read: Sequence[Message] = ()
     ) -> Literal["kept", "known", "stale"]:
         """
         Let this one hold from now on, unless the standing has changed since that round.
 
-        So nothing comes back that was forgotten while a model read it.
+        So nothing comes back that was forgotten while a model read it. ``read``: the messages that it is
+        made of beside the one before.
         """
+        speakers = {UserRef(ref.platform, each.user_id) for each in read if each.user_id}
         answer: Literal["kept", "known", "stale"] = await self._scripts.run(
             "keep_summary",
             ref=str(ref),
             summary=summary.to_json(),
-            id=summary.id,
+            # A run makes one for each round.
+            id=f"{summary.run} {round}",
             round=round,
+            read=[each.id for each in read],
+            speakers=sorted(map(str, speakers)),
             keep_ms=KEPT // timedelta(milliseconds=1),
             last_ms=LASTS // timedelta(milliseconds=1),
         )
@@ -108,6 +109,17 @@ class Summaries:
     async def drop(self, ref: ChannelRef) -> None:
         """Drop every summary of this channel; the next is made of the messages there are."""
         await self._scripts.run("keep_summary", ref=str(ref))
+
+    async def channels_of(self, user: UserRef) -> set[ChannelRef]:
+        """The channels whose summaries may hold this user's words, however long ago they were said."""
+        found: set[ChannelRef] = set()
+        async with aclosing(walk_index(self._redis, self._keys.channels, None)) as entries:
+            while refs := [ChannelRef.parse(ref) for _, ref in await take(entries, LARGEST_READ)]:
+                asked = self._redis.pipeline(transaction=False)
+                for ref in refs:
+                    asked.sismember(self._keys.speakers(ref), str(user))
+                found |= {ref for ref, spoke in zip(refs, await asked.execute(), strict=True) if spoke}
+        return found
 
     async def count(self, ref: ChannelRef) -> int:
         asked = self._redis.pipeline(transaction=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -55,7 +56,7 @@ class Reading:
 
     @property
     def until(self) -> Place:
-        return self.said[-1].place
+        return max([each.place for each in self.said] + ([self.before.until] if self.before else []))
 
     @property
     def numbered(self) -> Sequence[tuple[str, int]]:
@@ -131,7 +132,7 @@ class Summarising:
             if reading is None:
                 break
             summary = await self._summary(run, reading, prompt)
-            await self.summaries.keep(ref, summary, round=reading.round)
+            await self.summaries.keep(ref, summary, round=reading.round, read=reading.said)
             read, calls = read + len(reading.said), calls + 1
         if not calls:
             return skipped("nothing was said since its summary")
@@ -141,18 +142,27 @@ class Summarising:
         """What is to be read next; nothing if nothing changed."""
         standing = await self.summaries.standing(channel)
         before = standing.summary if await self._still_holds(channel.ref, standing) else None
-        place = before.until if before else None
         said: list[Message] = []
         room = LONGEST_TALK
-        while page := await self.messages.after(channel.ref, place, MESSAGES):
-            for each in page:
-                if each.origin in DIALOGUE:
-                    room -= len(each.text[:LONGEST_TEXT])
-                    if said and (room < 0 or len(said) == MESSAGES):
-                        return Reading(channel, standing.round, before, said)
-                    said.append(each)
-            place = page[-1].place
+        async with aclosing(self._unread(channel.ref, before.until if before else None)) as unread:
+            async for each in unread:
+                if each.origin not in DIALOGUE:
+                    continue
+                room -= len(each.text[:LONGEST_TEXT])
+                if said and (room < 0 or len(said) == MESSAGES):
+                    break
+                said.append(each)
         return Reading(channel, standing.round, before, said) if said else None
+
+    async def _unread(self, ref: ChannelRef, place: Place | None) -> AsyncGenerator[Message]:
+        """What was said up to this place but told too late for the summary, then what was said since."""
+        if place:
+            for each in await self.messages.late(ref, place):
+                yield each
+        while page := await self.messages.after(ref, place, MESSAGES):
+            for each in page:
+                yield each
+            place = page[-1].place
 
     async def _still_holds(self, ref: ChannelRef, standing: Standing) -> bool:
         """Whether nothing that the summary rests on was changed or taken back since."""
@@ -164,7 +174,7 @@ class Summarising:
         return all(each.version == rests_on[each.id] for each in known.values())
 
     async def _summary(self, run: Run, reading: Reading, prompt: Prompt) -> Summary:
-        place = {"round": reading.round, "until": list(reading.until)}
+        place = {"round": reading.round, "read": [each.id for each in reading.said]}
         if run.checkpoint is not None and run.checkpoint["place"] == place:
             return Summary.from_json(run.checkpoint["summary"])
         answer = await self.models.ask(
@@ -175,7 +185,6 @@ class Summarising:
             max_tokens=ANSWER_TOKENS,
             deadline=ANSWER_WITHIN,
         )
-        run.spend(answer.cost)
         before = reading.before
         summary = Summary(
             text=_text(answer.value),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -66,12 +67,14 @@ class Payer:
     agent: str = ""
     channel: str = ""
     kind: Kind = Kind.SCHEDULE
+    #: Told what each call cost, in micro-USD, as soon as it is known.
+    spend: Callable[[int], object] = field(default=lambda _: None, repr=False, compare=False)
 
     @classmethod
     def of(cls, run: Run, kind: Kind, channel: str = "") -> Self:
-        """Who pays for what this run asks."""
+        """Who pays for what this run asks; what it cost counts against the run."""
         row = run.row
-        return cls(row.id, row.source, row.tenant, row.agent, channel, kind)
+        return cls(row.id, row.source, row.tenant, row.agent, channel, kind, run.spend)
 
     @property
     def job(self) -> str:

@@ -7,6 +7,7 @@ once. It lapses by itself, so that a crash between the two costs nobody anything
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 import zlib
@@ -18,7 +19,7 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
-from nightshift.errors import OutOfBudget, OverRunCap
+from nightshift.errors import OutOfBudget, OverRunCap, StoreUnreachable
 from nightshift.freeze import Freezing
 from nightshift.keys import Keys
 from nightshift.money.caps import LARGEST, Caps
@@ -64,6 +65,8 @@ class Purse:
         self._keys = keys
         self._caps = caps
         self._lease = lease
+        #: What could not be settled, and what it took.
+        self._owed: list[tuple[Hold, dict[str, int]]] = []
         self._scripts = Scripts("nightshift.money", ("reserve", "settle"), redis, keys, clock=clock)
 
     async def reserve(self, payer: Payer, *, model: str, ceiling: int, use: str = "") -> Hold:
@@ -74,6 +77,9 @@ class Purse:
         """
         if not 0 <= ceiling <= LARGEST:
             raise ValueError(f"a call costs 0 to {LARGEST} micro-USD, not {ceiling}")
+        while self._owed:
+            owed, spent = self._owed.pop()
+            await self._settle(owed, **spent)
         hold = Hold(uuid.uuid4().hex, payer, model, ceiling, use)
         answer = await self._scripts.run(
             "reserve",
@@ -91,7 +97,11 @@ class Purse:
         return hold
 
     async def settle(self, hold: Hold, *, cost: int, tokens_in: int, tokens_out: int) -> None:
-        """Count what the call did cost. Safe to repeat, also after the hold lapsed."""
+        """
+        Count what the call did cost. Safe to repeat, also after the hold lapsed.
+
+        If that fails because the store is away, the next reservation makes up for it.
+        """
         await self._settle(hold, cost=cost, tokens_in=tokens_in, tokens_out=tokens_out)
 
     async def release(self, hold: Hold) -> None:
@@ -108,15 +118,20 @@ class Purse:
 
     async def _settle(self, hold: Hold, **spent: int) -> None:
         payer = hold.payer
-        answer = await self._scripts.run(
-            "settle",
-            id=hold.id,
-            run=payer.run,
-            source=payer.source,
-            use=hold.use,
-            levels=self._levels(hold),
-            **spent,
-        )
+        try:
+            answer = await self._scripts.run(
+                "settle",
+                id=hold.id,
+                run=payer.run,
+                source=payer.source,
+                use=hold.use,
+                levels=self._levels(hold),
+                **spent,
+            )
+        except (StoreUnreachable, asyncio.CancelledError):
+            self._owed.append((hold, spent))
+            log.warning("hold_not_settled", hold=hold.id, payer_run=payer.run, **spent)
+            raise
         if answer[0] == "unknown":
             log.error("hold_unknown", hold=hold.id, payer_run=payer.run, payer_source=payer.source, **spent)
 

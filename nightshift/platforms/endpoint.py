@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import quote, urlsplit
 
@@ -18,7 +19,14 @@ from pydantic import AfterValidator, BaseModel, StringConstraints, TypeAdapter, 
 
 import nightshift
 from nightshift.channels.ref import LONGEST_ID
-from nightshift.errors import MissingOnPlatform, NightshiftError, PlatformDown, RateLimited, RefusedByPlatform
+from nightshift.errors import (
+    MissingOnPlatform,
+    NightshiftError,
+    NotTaken,
+    PlatformDown,
+    RateLimited,
+    RefusedByPlatform,
+)
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession  # 0.3 s, for whoever sends
@@ -154,6 +162,8 @@ class Endpoint:
             | dict(self._headers())
             | dict(headers or {})
         )
+        # The HTTP client repeats a PUT by itself: one that went out may meet nobody the second time.
+        went_out: list[None] = []
         try:
             async with self._session().request(
                 method,
@@ -162,6 +172,7 @@ class Endpoint:
                 data=body,
                 headers=sent,
                 allow_redirects=False,
+                trace_request_ctx=went_out,
             ) as response:
                 if self._learn:
                     self._learn("/".join([method, *path]), response.status, response.headers)
@@ -171,7 +182,8 @@ class Endpoint:
                     if len(content) > LARGEST_ANSWER:
                         raise unclear(f"{self.name} answered more than {LARGEST_ANSWER >> 20} MB")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise PlatformDown(f"{self.name} cannot be reached ({type(error).__name__})") from None
+            says = f"{self.name} cannot be reached ({type(error).__name__})"
+            raise (unclear if went_out else NotTaken)(says) from None
         except TimeoutError:
             raise unclear(f"{self.name} did not answer in time") from None
         except aiohttp.ClientError as error:
@@ -190,12 +202,15 @@ class Endpoint:
         import aiohttp
 
         if self._kept is None:
+            tracing = aiohttp.TraceConfig()
+            tracing.on_request_headers_sent.append(_note)
             self._kept = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(
                     total=self._answer_within.total_seconds(), connect=CONNECT_WITHIN.total_seconds()
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 connector=aiohttp.TCPConnector(force_close=not self._reuse),
+                trace_configs=[tracing],
             )
         return self._kept
 
@@ -215,7 +230,7 @@ class Endpoint:
         if status == 429:
             return RateLimited(said, retry_after=wait)
         if status == 401:
-            return PlatformDown(f"{said}; check the token in {self.token_in}")
+            return NotTaken(f"{said}; check the token in {self.token_in}")
         if status == 503:
             return PlatformDown(said, retry_after=wait)
         if status >= 500 or status == 408:
@@ -232,3 +247,7 @@ class Endpoint:
         if self._kept:
             await self._kept.close()
             self._kept = None
+
+
+async def _note(_session: ClientSession, context: SimpleNamespace, _sent: object) -> None:
+    context.trace_request_ctx.append(None)

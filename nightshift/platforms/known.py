@@ -20,8 +20,6 @@ from nightshift.platforms.webhook import WebhookPlatform
 from nightshift.secret_file import secret_source
 from nightshift.settings import PlatformSettings
 
-LOCAL = {"local": PlatformSettings(kind="local")}
-
 
 def new_platform(name: str, settings: PlatformSettings, redis: Redis, keys: Keys) -> Platform:
     """The platform that these settings describe; nothing is asked of it yet."""

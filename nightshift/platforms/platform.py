@@ -98,8 +98,9 @@ class Platform(Protocol):
         """
         Send a message.
 
-        Raises RateLimited; PlatformDown, after which it may be sent again while the key is known;
-        SendUnknown, after which it may not; RefusedByPlatform, after which it need not.
+        Raises RateLimited or NotTaken, after which it may be sent again; PlatformDown, after which it may
+        while the key is known; SendUnknown, after which it may not; RefusedByPlatform, after which it need
+        not.
         """
         ...
 

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from nightshift.errors import NightshiftError, PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
+from nightshift.errors import (
+    NightshiftError,
+    NotTaken,
+    PlatformDown,
+    RateLimited,
+    RefusedByPlatform,
+    SendUnknown,
+)
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import (
     Outgoing,
@@ -118,7 +125,7 @@ class SlackPlatform(Platform):
     def _refusal(self, error: str, unclear: Callable[[str], NightshiftError]) -> NightshiftError:
         says = f"{self.name} answered {error[:100]!r}"
         if error in TOKEN_REFUSED:
-            return PlatformDown(f"{says}; check the token in {self._api.token_in}")
+            return NotTaken(f"{says}; check the token in {self._api.token_in}")
         if error in NOBODY_KNOWS:
             return unclear(says)
         if error == "service_unavailable":

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -21,6 +21,7 @@ from nightshift.errors import (
     LostLease,
     OutOfBudget,
     PermanentError,
+    StoreFull,
     StoreUnreachable,
     TransientError,
 )
@@ -46,6 +47,9 @@ HAND_BACK = timedelta(seconds=5)
 
 #: How long a finished run waits for a store that is away.
 PATIENCE = timedelta(minutes=2)
+
+#: What found the store full looks again after this.
+ROOM_AGAIN = timedelta(minutes=1)
 
 #: What a CancelledError carries when somebody revoked the message, rather than stopped the process.
 REVOKED = "terminated"
@@ -89,7 +93,7 @@ class Run:
         """
         Store what the next attempt must not do, or pay for, again.
 
-        Raises LostLease if the run is no longer ours: then nothing outside may be changed either.
+        Raises as ``renew`` does: then nothing outside may be changed either.
         """
         await self.renew(checkpoint)
 
@@ -97,10 +101,16 @@ class Run:
         """Count money against this run; stored with the next renewal and at the end."""
         self.cost += micro_usd
 
-    async def renew(self, checkpoint: Any = None) -> str | None:
-        """Keep the claim; returns why the run shall stop, if a person cancelled it."""
+    async def renew(self, checkpoint: Any = None) -> None:
+        """
+        Keep the claim.
+
+        Raises LostLease if the run is no longer ours. If a person cancelled it, the work ends here.
+        """
         async with self._saving:
-            return await self.ledger.renew(self.row.id, self.row.token, cost=self.cost, checkpoint=checkpoint)
+            stop = await self.ledger.renew(self.row.id, self.row.token, cost=self.cost, checkpoint=checkpoint)
+        if stop:
+            raise _Cancelled(stop)
 
 
 async def carry_out(ledger: Ledger, run_id: str, work: Work, *, worker: str, message: str) -> State | str:
@@ -173,6 +183,8 @@ async def _attempt(run: Run, work: Work) -> Outcome:
         return crashed(f"deadline: still working after {run.row.deadline}", retry_pause(run.row.attempts + 1))
     except (Frozen, OutOfBudget) as error:
         return held_up(_words(error), error.retry_after or retry_pause(1))
+    except StoreFull as error:
+        return held_up(_words(error), ROOM_AGAIN)
     except TransientError as error:
         pause = error.retry_after or retry_pause(run.row.retries + 1)
         return postponed(_words(error), pause)
@@ -205,7 +217,7 @@ async def _under_lease(run: Run, work: Work) -> Outcome | None:
                 raise RuntimeError("the work cancelled itself")
             return working.result()
         if keeping in finished:
-            raise _Cancelled(keeping.result())
+            keeping.result()
         raise _DeadlinePassed
     finally:
         for task in (working, keeping):
@@ -214,14 +226,13 @@ async def _under_lease(run: Run, work: Work) -> Outcome | None:
         await asyncio.wait({working, keeping}, timeout=HAND_BACK.total_seconds())
 
 
-async def _keep_lease(run: Run) -> str:
-    """Renew until the run is cancelled (returns the reason) or lost (raises)."""
+async def _keep_lease(run: Run) -> NoReturn:
+    """Renew until the run is cancelled or lost."""
     pause = run.ledger.rules.lease.total_seconds() / 3
     while True:
         await asyncio.sleep(pause)
         try:
-            if reason := await run.renew():
-                return reason
+            await run.renew()
         except StoreUnreachable as error:
             # The store is away for a moment. Either it comes back within the lease, or the
             # settle will be refused: the token decides, not this loop.

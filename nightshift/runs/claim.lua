@@ -27,8 +27,9 @@ end
 if lane ~= '' then
   local holder = redis.call('HGET', lane_key(lane), 'holder')
   if holder and holder ~= q.id and redis.call('HGET', run_key(holder), 'state') == 'running' then
-    -- Whoever leaves the lane wakes the one that asked last; the others look again after a lease.
-    redis.call('HSET', lane_key(lane), 'waiter', q.id)
+    -- Whoever leaves the lane wakes the one that asked first; should that get lost, each looks again after a lease.
+    redis.call('ZADD', waits_key(lane), 'NX', now, q.id)
+    redis.call('PEXPIRE', waits_key(lane), q.lease_ms * 2)
     redis.call('HSET', key, 'hints', 0)
     redis.call('ZADD', OPEN, now + q.lease_ms, q.id)
     return {'lane', holder}
@@ -41,7 +42,10 @@ redis.call('HSET', key, 'state', 'running', 'reason', '', 'worker', q.worker, 'm
   'nonce', q.nonce, 'lease', int(till), 'started', int(now))
 redis.call('ZADD', OPEN, till, q.id)
 withdraw(q.id, row[7], row[8], row[9])
-if lane ~= '' then redis.call('HSET', lane_key(lane), 'holder', q.id, 'token', token, 'until', int(till)) end
+if lane ~= '' then
+  redis.call('ZREM', waits_key(lane), q.id)
+  redis.call('HSET', lane_key(lane), 'holder', q.id, 'token', token, 'until', int(till))
+end
 count(row[6], 'claimed')
 tell(key, 'claimed', q.worker .. ' ' .. q.message)
 emit_run('run_started', q.id, {'status', 'running', 'worker', q.worker, 'queue', row[7]})

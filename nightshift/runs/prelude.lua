@@ -7,6 +7,7 @@ local q = cjson.decode(ARGV[1])
 local function run_key(id) return root .. 'run:' .. id end
 local function schedule_key(id) return root .. 'schedule:' .. id end
 local function lane_key(name) return root .. 'lane:of:' .. name end
+local function waits_key(lane) return root .. 'lane:waits:' .. lane end
 local DUE, OPEN, PULSE = root .. 'due', root .. 'open', root .. 'lane:pulse'
 local TENANTS = root .. 'tenants'
 local BEATS, BEATS_OUT = root .. 'beats', root .. 'beats:out'
@@ -124,10 +125,12 @@ end
 
 local function leave_lane(key, id)
   local lane = redis.call('HGET', key, 'lane')
-  if not lane or lane == '' or redis.call('HGET', lane_key(lane), 'holder') ~= id then return end
-  local waiter = redis.call('HGET', lane_key(lane), 'waiter')
+  if not lane or lane == '' then return end
+  redis.call('ZREM', waits_key(lane), id)
+  if redis.call('HGET', lane_key(lane), 'holder') ~= id then return end
   redis.call('DEL', lane_key(lane))
-  if waiter and redis.call('HGET', run_key(waiter), 'state') == 'waiting' then
+  local waiter = redis.call('ZPOPMIN', waits_key(lane))[1]
+  if waiter then
     redis.call('ZADD', OPEN, now, waiter)
     poke(now)
   end

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
+from nightshift.channels.ref import LONGEST_REF
 from nightshift.runs.states import Overlap, State
 
 RunId = NewType("RunId", str)
+
+#: No id of a run or a delivery is longer, nor a place in a list of them: each may hold a channel's name.
+LONGEST_RUN_ID = LONGEST_REF + 500
 
 #: A run that says nothing else is cut after this long.
 DEADLINE = timedelta(minutes=5)

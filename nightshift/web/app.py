@@ -138,7 +138,7 @@ async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
             following=following,
             waiting=waiting,
             work=PullWork(ledger, rows),
-            observer=Observer(redis, keys, messages, Beats(redis, keys), embeddings),
+            observer=Observer(redis, keys, messages, Beats(redis, keys), bootstrap.settings(), embeddings),
             liveness=AgentLiveness(redis, keys),
             deliveries=rows,
             freeze=Freeze(redis, keys),

@@ -27,6 +27,7 @@ BOT = {
     "global_name": None,
 }
 ANN = BOT | {"id": "42", "username": "ann", "bot": False}
+ROBOT = BOT | {"id": "99", "username": "robot"}
 DM = "1001"
 
 
@@ -44,7 +45,7 @@ class Discord:
         self.gateway: web.WebSocketResponse | None = None
         self.number = 0
         now = discord.utils.time_snowflake(datetime.now(UTC))  # a message's id says when it was sent
-        self.ids = {"ann": now, "echo": now + 1}
+        self.ids = {"ann": now, "echo": now + 1, "robot": now + 2}
 
     @property
     def routes(self) -> list[web.RouteDef]:
@@ -149,6 +150,14 @@ async def test_the_echo_bot_is_always_on(
         mine, echo = await messages.last(room, 10)
         assert (mine.user_name, mine.origin, mine.user_id) == ("ann", "human", "42")
         assert (echo.user_name, echo.origin, echo.user_id) == ("echo", "agent", "4711")
+
+        await fake.dispatch("MESSAGE_DELETE", {"id": mine.id, "channel_id": DM})
+        await fake.dispatch("MESSAGE_CREATE", fake.message(ROBOT, "beep"))
+        async with asyncio.timeout(10):
+            while [each.text for each in await messages.last(room, 10)] != ["hello", "beep"]:
+                await asyncio.sleep(0.02)
+        _, robot = await messages.last(room, 10)
+        assert (robot.user_name, robot.origin) == ("robot", "agent")
 
         run = await hand(stage, room)
         async with asyncio.timeout(10):

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from nightshift.channels.ref import ChannelRef
 from nightshift.web.tokens import Tokens
-from tests.examples.conftest import EXAMPLES, bots_token, hand, said
+from tests.examples.conftest import EXAMPLES, bots_token, hand, platform, said
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve
 
@@ -43,6 +44,14 @@ async def run(bot: Path, *words: str) -> None:
     assert process.returncode == 0, output.decode()
 
 
+async def start(bot: Path, url: str, token: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    env = os.environ | {"NIGHT_URL": url, "NIGHT_TOKEN": token}
+    return await asyncio.create_subprocess_exec(
+        "node", "build/bot.js", cwd=bot, env=env, stdin=pipe, stdout=pipe, stderr=pipe
+    )
+
+
 async def lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
     async for line in stream:
         yield line.decode().strip()
@@ -55,11 +64,7 @@ async def test_the_echo_bot_is_always_on(serve: Serve, stage: Stage, tokens: Tok
         tools = TOOLS / ".bin"
         await run(bot, str(tools / "openapi-typescript"), "openapi.json", "--output", "schema.d.ts")
         await run(bot, str(tools / "tsc"))
-        env = os.environ | {"NIGHT_URL": here.url, "NIGHT_TOKEN": await bots_token(tokens)}
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            "node", "build/bot.js", cwd=bot, env=env, stdin=pipe, stdout=pipe
-        )
+        process = await start(bot, here.url, await bots_token(tokens))
         assert process.stdin
         assert process.stdout
         process.stdin.write(b"hello\n")
@@ -74,3 +79,23 @@ async def test_the_echo_bot_is_always_on(serve: Serve, stage: Stage, tokens: Tok
         assert await said(here, run_id) == "Good night, all."
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_who_is_not_let_in_does_not_ask_again_at_once(bot: Path) -> None:
+    asked: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=401, text="the token is not known")
+
+    await run(bot, str(TOOLS / ".bin" / "tsc"), "--noCheck")
+    async with platform([web.get("/v1/work", refuse), web.post("/v1/alive", refuse)]) as address:
+        process = await start(bot, f"http://{address}", "nst_of-nobody")
+        assert process.stdin
+        assert process.stderr
+        said = await asyncio.wait_for(anext(lines(process.stderr)), 10)
+        assert said == "no work is given: Error: the token is not known"
+        await asyncio.sleep(0.2)
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert asked.count("/v1/work") == 1

@@ -69,6 +69,48 @@ async def test_what_is_told_is_told_again_until_it_is_heard() -> None:
     assert all(each == tries[0] for each in tries)
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (404, "404 page not found"),
+        (408, ""),
+        (409, "<html>"),
+        # Ours, but not about what the bot works on.
+        (404, json.dumps({"type": "urn:nightshift:unknown-agent", "detail": "no agent is called 'night'"})),
+    ],
+)
+async def test_a_no_that_says_nothing_of_the_bots_work_ends_nothing(status: int, text: str) -> None:
+    met: set[str] = set()
+    work = {
+        "run": "r",
+        "token": 1,
+        "lease_s": 30,
+        "attempt": 1,
+        "channel": {"platform": "discord", "id": "c"},
+        "cause": "heartbeat",
+        "instruction": "Say good night.",
+        "context": [],
+    }
+    answers = {"/v1/observe": {"outcomes": ["new"], "cut": 0}, "/v1/work": work}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path not in met:
+            met.add(request.path)
+            return web.Response(status=status, text=text)
+        heard.append(request.path)
+        return web.json_response(answers.get(request.path, {}))
+
+    heard: list[str] = []
+    async with pretending(handler) as night:
+        night.connected("b")
+        await night.observe("c", "m1", "hello", user_id="u", at=NOW)
+        async with asyncio.timeout(5):
+            assert await (await anext(night.work())).reply("good night")
+            while len(set(heard)) < 4:
+                await asyncio.sleep(0.01)
+    assert {*heard} == {"/v1/observe", "/v1/alive", "/v1/work", "/v1/work/r/reply"}
+
+
 async def test_a_bot_never_waits_for_who_is_away_and_keeps_a_bounded_amount(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,8 +25,9 @@ LOBBY = ChannelRef("local", "lobby")
 
 @pytest.fixture
 def rooms(redis: Redis, keys: Keys) -> Rooms:
-    observer = Observer(redis, keys, Messages(redis, keys, Limits()), Beats(redis, keys, lot=Random(1)))
-    settings = Settings(agents={"night": AgentSettings(tenant="acme")})
+    settings = Settings(agents={"night": AgentSettings()})
+    messages, beats = Messages(redis, keys, Limits()), Beats(redis, keys, lot=Random(1))
+    observer = Observer(redis, keys, messages, beats, settings)
     return Rooms(LocalPlatform("local", redis, keys), observer, settings)
 
 
@@ -52,10 +53,10 @@ async def test_a_word_in_a_room_wakes_a_heartbeat_that_had_grown_tired(rooms: Ro
 
 async def test_the_agent_whose_channel_it_is_remembers_it(rooms: Rooms) -> None:
     channels = rooms.observer.messages.channels
-    await channels.record_metadata(LOBBY, name="Lobby", tenant="acme", agent="night")
+    await channels.record_metadata(LOBBY, name="Lobby", agent="night")
     assert await rooms.say("lobby", "ann", "good evening") == "new"
     [remembered] = await rooms.observer.messages.last(LOBBY, 10)
-    assert (remembered.tenant, remembered.agent) == ("acme", "night")
+    assert remembered.agent == "night"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightshift.agents.liveness import GONE_AFTER, Presence
 from nightshift.channels.ref import UserRef, is_id
 from nightshift.errors import BadQuery
-from nightshift.web.api.observe import Name, PlatformName
+from nightshift.web.api.observe import PlatformName, Words
 from nightshift.web.api.views import Instant
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot
 from nightshift.web.state import Web
 
 router = APIRouter(prefix="/alive", tags=["bots"], responses=BODY_REFUSALS)
+
+
+ProcessName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
 class SignOfLife(BaseModel):
@@ -24,14 +27,12 @@ class SignOfLife(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     platform: PlatformName
-    process: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
-        "one", description="tells apart the processes of one bot"
-    )
+    process: ProcessName = Field("one", description="tells apart the processes of one bot")
     user_id: Annotated[str, Field(max_length=255)] = Field(
         "", description="the bot's own, as its messages bear it"
     )
     connected_since: Instant
-    channels: Annotated[list[Name], Field(max_length=10_000)] = Field(
+    channels: Annotated[list[Words], Field(max_length=10_000)] = Field(
         [], description="those that this process serves; all of the platform if none is named"
     )
 

@@ -9,14 +9,17 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import LONGEST_ID, ChannelRef
+from nightshift.channels.ref import LONGEST_ID, LONGEST_REF, ChannelRef, is_id
 from nightshift.deliveries.bot import BATCH, BotPost
 from nightshift.deliveries.by_hand import Verdict, resolve
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.listing import Wanted, read_deliveries
-from nightshift.errors import UnknownDelivery
+from nightshift.errors import BadQuery, UnknownDelivery
 from nightshift.pages import Place
+from nightshift.runs.row import LONGEST_RUN_ID
+from nightshift.web.api.alive import ProcessName
+from nightshift.web.api.observe import PlatformName
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, AgentsBot, Operator, Reader
 from nightshift.web.problems import may_answer
@@ -27,11 +30,12 @@ router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 NOT_THERE = may_answer({404: "no delivery of this id is kept, or it is somebody else's"})
 NOT_POSSIBLE = may_answer({409: "the delivery's state does not allow it"})
 LONGEST_WAIT_S = 60
+#: A process that has not said that it is connected is looked for again after this.
+UNTIL_CONNECTED = timedelta(seconds=1)
 #: How a bot says that it still works on something, at the most.
 HELD = 200
-Id = Annotated[str, Field(max_length=500)]
 #: Ids hold slashes and whatever the run that asked is called.
-IdPath = Annotated[str, Path(max_length=500, description="as listed")]
+IdPath = Annotated[str, Path(max_length=LONGEST_RUN_ID, description="as listed")]
 
 
 class DeliveryView(View):
@@ -123,8 +127,10 @@ async def list_deliveries(
     request: Request,
     token: Reader,
     state: Annotated[list[DeliveryState] | None, Query(description="only these")] = None,
-    channel: Annotated[str | None, Query(max_length=1000, description="only to this one")] = None,
-    after: Annotated[str | None, Query(max_length=600, description="the `next` of the page before")] = None,
+    channel: Annotated[str | None, Query(max_length=LONGEST_REF, description="only to this one")] = None,
+    after: Annotated[
+        str | None, Query(max_length=LONGEST_RUN_ID, description="the `next` of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> DeliveryPage:
     """By their last change; with a channel, by when they were requested."""
@@ -144,17 +150,39 @@ async def pull(
     request: Request,
     bot: AgentsBot,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S, description="seconds, at the most")] = 30,
-    holding: Annotated[
-        list[Id] | None, Query(max_length=HELD, description="ids from earlier that the bot still works on")
+    platform: Annotated[
+        PlatformName | None, Query(description="only what goes to this one; of all, unless named")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=BATCH)] = BATCH,
+    process: Annotated[
+        ProcessName | None,
+        Query(
+            description="only what this process of the bot serves of the platform, as its signs of life say; "
+            "nothing without one"
+        ),
+    ] = None,
+    holding: Annotated[
+        list[str] | None, Query(max_length=HELD, description="ids from earlier that the bot still works on")
+    ] = None,
+    limit: Annotated[int, Query(ge=0, le=BATCH, description="0 takes nothing new")] = BATCH,
 ) -> Pulled:
     """Each is the bot's for 60 s, and for another 60 s each time that it is named as held."""
     web = Web.of(request)
     post = _post(web, bot.agent)
+    if process and not platform:
+        raise BadQuery(f"process {process!r} is one of many; name the platform that it is connected to")
 
-    async def look() -> list[Delivery] | None:
-        return await post.pull(holding=holding or (), limit=limit) or None
+    async def look() -> list[Delivery] | timedelta | None:
+        channels = None
+        if platform and process:
+            there = await web.liveness.find(bot.agent, platform, process)
+            if there is None:
+                return UNTIL_CONNECTED
+            if there.channels:
+                channels = [ChannelRef(platform, id) for id in there.channels if is_id(id)]
+        found = await post.pull(
+            platform=platform or "", channels=channels, holding=holding or (), limit=limit
+        )
+        return found or None
 
     found = await web.waiting.until_found(request, bot.agent, timedelta(seconds=wait), look)
     return Pulled(deliveries=[ToSend.of(delivery) for delivery in found or ()])

@@ -29,8 +29,8 @@ def _whole(text: object) -> object:
     return text.encode(errors="replace").decode() if isinstance(text, str) else text
 
 
+#: Of any length, so that none costs the others of its batch: names and texts are cut, ids refused one by one.
 Words = Annotated[str, BeforeValidator(_whole)]
-Name = Annotated[Words, Field(max_length=1_000)]
 PlatformName = Annotated[str, Field(pattern=f"^{PLATFORM.pattern}$", description="as in the settings")]
 
 
@@ -40,16 +40,16 @@ class MessageSeen(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind = Kind.NEW
-    channel: Name
-    id: Name = Field(description="as the platform calls the message")
-    user_id: Name = ""
-    user_name: Name = ""
+    channel: Words
+    id: Words = Field(description="as the platform calls the message")
+    user_id: Words = ""
+    user_name: Words = ""
     text: Words = ""
     at: Instant | None = Field(None, description="when it was sent; needed unless the message is known")
     origin: Literal["human", "agent", "system"] = Field(
         "human", description="`agent` for what other bots say; the agent's own is known by its user id"
     )
-    reply_to: Name = ""
+    reply_to: Words = ""
     edited_at: Instant | None = None
 
 
@@ -58,10 +58,10 @@ class ChannelSeen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Name
-    name: Name = ""
-    server_id: Name = ""
-    server_name: Name = ""
+    id: Words
+    name: Words = ""
+    server_id: Words = ""
+    server_name: Words = ""
     is_dm: bool = False
     members: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 

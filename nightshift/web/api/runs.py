@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from nightshift.errors import UnknownRun
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
-from nightshift.runs.row import RunRow
+from nightshift.runs.row import LONGEST_RUN_ID, RunRow
 from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
 from nightshift.web.api.views import Done, Instant, Reason, RunPage, RunStory, RunView
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/runs", tags=["runs"], responses=REFUSALS)
 NOT_THERE = may_answer({404: "no run of this id is kept, or it is another tenant's"})
 NOT_POSSIBLE = may_answer({409: "the run's state does not allow it"})
 #: Ids hold colons, dots and whatever a schedule is called, slashes too.
-RunPath = Annotated[str, Path(max_length=500, description="as listed")]
+RunPath = Annotated[str, Path(max_length=LONGEST_RUN_ID, description="as listed")]
 
 
 @router.get("", summary="List runs: open ones, soonest first, then ended ones, newest first")
@@ -31,9 +31,13 @@ async def list_runs(
     request: Request,
     token: Reader,
     state: Annotated[list[State] | None, Query(description="only these")] = None,
-    source: Annotated[str | None, Query(max_length=500, description="only of this job or schedule")] = None,
+    source: Annotated[
+        str | None, Query(max_length=LONGEST_RUN_ID, description="only of this job or schedule")
+    ] = None,
     since: Annotated[Instant | None, Query(description="only those with a change since then")] = None,
-    after: Annotated[str | None, Query(max_length=600, description="the `next` of the page before")] = None,
+    after: Annotated[
+        str | None, Query(max_length=LONGEST_RUN_ID, description="the `next` of the page before")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> RunPage:
     wanted = Wanted(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightshift.agents.work import Work
 from nightshift.deliveries.delivery import LONGEST_TEXT
 from nightshift.memory.message import Message
+from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.web.api.views import View
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot
 from nightshift.web.problems import may_answer
@@ -28,7 +29,7 @@ NOT_OURS = may_answer(
 #: What was said last in the channel, given along with the work.
 CONTEXT = 20
 LONGEST_WAIT_S = 60
-WorkPath = Annotated[str, Path(max_length=500, description="the work's `run`")]
+WorkPath = Annotated[str, Path(max_length=LONGEST_RUN_ID, description="the work's `run`")]
 
 
 class ChannelNamed(View):

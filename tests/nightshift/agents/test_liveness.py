@@ -30,13 +30,17 @@ async def test_a_bot_is_there_for_a_while_after_it_said_so(
     liveness: AgentLiveness, agent: Agent, clock: Clock
 ) -> None:
     assert not await liveness.is_alive(agent, GENERAL)
-    await liveness.report(agent, presence(clock.now))
+    there = presence(clock.now)
+    await liveness.report(agent, there)
     clock.now += GONE_AFTER - timedelta(milliseconds=1)
     assert await liveness.is_alive(agent, GENERAL)
     assert await liveness.user_ids(agent, "discord") == {"4711"}
+    assert await liveness.find(agent, "discord", "one") == there
+    assert await liveness.find(agent, "discord", "two") is None
     clock.now += timedelta(milliseconds=1)
     assert not await liveness.is_alive(agent, GENERAL)
     assert await liveness.user_ids(agent, "discord") == frozenset()
+    assert await liveness.find(agent, "discord", "one") is None
 
 
 async def test_it_is_there_on_its_platform_and_for_its_own_agent_alone(

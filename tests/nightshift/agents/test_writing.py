@@ -45,6 +45,7 @@ class Scripted:
         deadline: timedelta,
     ) -> Answer[Written]:
         self.asked.append({"use": use, "messages": messages, "payer": payer, "schema": schema})
+        payer.spend(7)
         return Answer(Written(why="asked", say=self.say), "m", 10, 5, 7, "stop", False)
 
 
@@ -113,6 +114,22 @@ async def test_what_was_written_is_neither_paid_for_nor_said_again_after_a_crash
     assert len(model.asked) == 1
     assert (await deliveries.get(f"{run}/0")).text == "once"
     assert sum((await deliveries.counts()).values()) == 1
+
+
+async def test_nothing_is_said_if_a_person_cancels_while_the_model_writes(
+    messages: Messages, deliveries: Deliveries, hand: Hand, ledger: Ledger, model_agent: Agent
+) -> None:
+    class Cancelled(Scripted):
+        async def ask(self, *args: Any, **options: Any) -> Answer[Written]:
+            await ledger.cancel(run, reason="cancelled by ann")
+            return await super().ask(*args, **options)
+
+    run = await hand(agent=model_agent)
+    writing = Writing(Cancelled("too late"), messages, deliveries, lambda _: model_agent)
+    await carry_out(ledger, run, writing.write, worker="w", message="m")
+    row = await ledger.get(run)
+    assert (row.state, row.reason, row.cost) == (State.SKIPPED, "cancelled by ann", 7)
+    assert await deliveries.find(f"{run}/0") is None
 
 
 @pytest.mark.parametrize("say", [None, "", "  "])

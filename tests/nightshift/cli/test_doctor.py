@@ -198,9 +198,10 @@ async def test_a_breaker_that_is_open_and_keys_that_rest_are_told_of_an_endpoint
         assert (check["verdict"], "its breaker is open for " in check["says"]) == ("warn", True)
         assert "tried again by itself" in check["fix"]
 
-        await KeyPool(redis, keys, lambda: ["sk-one"], "router").report(key_id("sk-one"), QUOTA_EXHAUSTED)
+        pool = KeyPool(redis, keys, lambda: ["sk-one"], "router")
+        await pool.report(key_id("sk-one"), QUOTA_EXHAUSTED, "flash")
         check = (await checks(cli, code=0))["endpoint router"]
-        assert (check["verdict"], "0 of 1 keys ok (1 exhausted)" in check["says"]) == ("warn", True)
+        assert (check["verdict"], "0 of 1 keys ok (1 exhausted for flash)" in check["says"]) == ("warn", True)
         assert "give [endpoints.router] a key" in check["fix"]
 
         describe_endpoint(monkeypatch, "router", keys_file="nowhere")

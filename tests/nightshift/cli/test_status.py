@@ -135,11 +135,11 @@ async def test_an_open_breaker_and_keys_that_are_not_ok_are_warnings(
     bootstrap.settings.cache_clear()
     pool = KeyPool(redis, keys, lambda: ["first", "second"], "router")
     for _ in range(STRIKES):
-        await pool.report(key_id("first"), NO_CREDIT)
+        await pool.report(key_id("first"), NO_CREDIT, "flash")
     assert answer(await cli("status", "--json"))["warnings"] == [], "one key is ok"
 
     for _ in range(STRIKES):
-        await pool.report(key_id("second"), NO_CREDIT)
+        await pool.report(key_id("second"), NO_CREDIT, "flash")
     for _ in range(10):
         await Breaker(redis, keys).record("router", ok=False)
     result = await cli("status", "--json")

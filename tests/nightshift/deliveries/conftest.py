@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from nightshift import agents
+from nightshift.agents.agent import Agent
 from nightshift.channels.ref import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, NewDelivery
@@ -92,7 +94,10 @@ class Post:
         async def remember(delivery: Delivery) -> None:
             self.remembered.append(delivery)
 
-        return Sender(self.deliveries, {"chat": self.chat}, self.freeze, remember)
+        def owner_of(platform: str) -> Agent:
+            return agents.of(Settings(), "")
+
+        return Sender(self.deliveries, {"chat": self.chat}, owner_of, self.freeze, remember)
 
     async def ask(self, text: str = "good morning", **changes: Any) -> Delivery:
         wanted: dict[str, Any] = {"run": "heartbeat:a@2026-11-20T12:00:00Z", "channel": ROOM, **changes}

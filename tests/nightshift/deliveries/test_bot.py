@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from nightshift.channels.ref import ChannelRef
 from nightshift.deliveries.bot import BotPost
 from nightshift.deliveries.deliveries import BOT_LEASE, BOT_OFFERS
 from nightshift.deliveries.delivery import Delivery
 from nightshift.deliveries.retention import give_up_on_bots
 from nightshift.errors import NotPossible, UnknownDelivery
-from tests.nightshift.deliveries.conftest import OTHER, Post
+from tests.nightshift.deliveries.conftest import OTHER, ROOM, Post
 
 
 @pytest.fixture
@@ -110,6 +111,41 @@ async def test_nothing_overtakes_what_went_to_the_same_channel_before(post: Post
     assert [each.id for each in await bot.pull()] == [second.id]
 
 
+async def test_a_bot_is_handed_what_goes_to_its_platform_and_channels_in_order(
+    post: Post, bot: BotPost
+) -> None:
+    staff = ChannelRef("staff", ROOM.id)
+    there, here, other, behind = [
+        await ask(post, number, channel=ref) for number, ref in enumerate((staff, ROOM, OTHER, ROOM))
+    ]
+    assert await bot.pull(platform="st") == []
+    assert await bot.pull(platform="chat", channels=[]) == []
+    assert [each.id for each in await bot.pull(platform="chat", channels=[ROOM], limit=1)] == [here.id]
+    post.clock.move(seconds=40)
+    assert [each.id for each in await bot.pull(platform="chat", holding=[here.id])] == [other.id]
+    assert [each.id for each in await bot.pull(platform="staff")] == [there.id]
+    await bot.sent(here.id, message_id="$1")
+    assert [each.id for each in await bot.pull(platform="chat", channels=[ROOM])] == [behind.id]
+
+
+async def test_what_waits_for_a_process_that_is_away_keeps_nothing_from_another(
+    post: Post, bot: BotPost
+) -> None:
+    for number in range(150):
+        await ask(post, number, channel=OTHER)
+    made = await ask(post, 150)
+    assert [each.id for each in await bot.pull(platform="chat", channels=[ROOM])] == [made.id]
+
+
+async def test_shadow_that_begins_later_leaves_to_others_what_goes_to_theirs(
+    post: Post, bot: BotPost
+) -> None:
+    made = await ask(post)
+    await post.switches.set("shadow", on=True)
+    await bot.pull(platform="staff")
+    assert await post.state(made) == "requested"
+
+
 async def test_a_bot_is_handed_a_bounded_number_at_once(post: Post, bot: BotPost) -> None:
     made = [await ask(post, number) for number in range(5)]
     one = await bot.pull(limit=3)
@@ -125,6 +161,17 @@ async def test_a_frozen_bot_is_handed_nothing(post: Post, bot: BotPost) -> None:
     assert await bot.pull() == []
     await post.freeze.thaw("ann")
     assert await bot.pull()
+
+
+async def test_what_a_bot_holds_stays_its_own_through_a_freeze(post: Post, bot: BotPost) -> None:
+    made = await ask(post)
+    await bot.pull()
+    await post.freeze.freeze("ann")
+    post.clock.move(seconds=40)
+    await bot.pull(holding=[made.id])
+    await post.freeze.thaw("ann")
+    post.clock.move(seconds=40)
+    assert await bot.pull() == []
 
 
 async def test_shadow_that_begins_later_keeps_back_what_the_bot_has_not_seen(

@@ -29,7 +29,7 @@ async def reason(post: Post, delivery: Delivery) -> str:
 
 async def forget_that_it_asked(post: Post, bot: BotPost) -> None:
     """As if it had been silent since."""
-    key = post.deliveries.keys.bot_asks(bot.tenant, bot.agent)
+    key = post.deliveries.keys.bot_asks(bot.tenant, bot.agent, "")
     assert 0 < await post.deliveries.redis.pttl(key) <= ASKS_WITHIN.total_seconds() * 1000
     await post.deliveries.redis.delete(key)
 
@@ -41,8 +41,18 @@ async def test_what_no_bot_asks_for_says_so_and_what_to_do(post: Post, bot: BotP
         theirs = await post.ask(number=number, by="bot", agent=others.agent, tenant=others.tenant)
         assert await reason(post, theirs) == WAITS
     told = await reason(post, ours)
-    assert told.startswith(f"{WAITS}; no bot of agent night has asked within 1 min: ")
-    assert "`speak`, as docs/adopt.md, step 3, shows" in told
+    assert told.startswith(f"{WAITS}; no bot of agent night has asked within 1 min for what goes to chat: ")
+    assert "`speak` and say when it is `connected`, as docs/adopt.md, step 3, shows" in told
+
+
+async def test_what_a_bot_asks_for_on_another_platform_alone_says_that_none_asks(
+    post: Post, bot: BotPost
+) -> None:
+    ours = await post.ask(by="bot", agent="night")
+    await bot.pull(platform="irc")
+    assert "; no bot of agent night has asked" in await reason(post, ours)
+    await bot.pull(platform="chat")
+    assert "no bot of agent night" not in await reason(post, ours)
 
 
 async def test_what_a_bot_may_yet_ask_for_waits_for_it(post: Post, bot: BotPost) -> None:

@@ -11,13 +11,14 @@ from nightshift.errors import (
     BadSetting,
     LostLease,
     NotPossible,
+    NotTaken,
     PlatformDown,
     RateLimited,
     RefusedByPlatform,
     SendUnknown,
 )
-from nightshift.runs.carry import Run
-from nightshift.runs.states import State
+from nightshift.runs.carry import Run, carry_out
+from nightshift.runs.states import Outcome, State
 from nightshift.store import store_now
 from tests.nightshift.deliveries.conftest import Post
 
@@ -71,6 +72,14 @@ async def test_a_platform_that_nobody_set_is_named(post: Post) -> None:
     assert (found.state, found.reason) == ("failed", "no platform is called 'gone'; set [platforms.gone]")
 
 
+async def test_no_tenant_speaks_with_anothers_token(post: Post) -> None:
+    made = await post.ask(tenant="b")
+    await post.work()
+    found = await post.deliveries.get(made.id)
+    assert (found.state, found.reason) == ("failed", "chat is set up for another tenant")
+    assert not post.chat.taken
+
+
 @pytest.mark.parametrize("repeatable", [timedelta(0), HOUR])
 async def test_whoever_is_told_to_wait_is_sent_once_that_has_passed(
     post: Post, repeatable: timedelta
@@ -88,22 +97,87 @@ async def test_whoever_is_told_to_wait_is_sent_once_that_has_passed(
     assert post.chat.texts == ["first", "second"]
 
 
-@pytest.mark.parametrize("repeatable", [timedelta(0), HOUR])
+@pytest.mark.parametrize(
+    ("repeatable", "error", "state"),
+    [
+        (timedelta(0), PlatformDown, "failed"),
+        # Where the same can be sent again, nobody can tell whether one of these got through
+        (HOUR, PlatformDown, "unknown"),
+        # unless the platform says so.
+        (HOUR, NotTaken, "failed"),
+    ],
+)
 async def test_a_platform_that_stays_down_fails_the_delivery_with_its_run(
-    post: Post, repeatable: timedelta
+    post: Post, repeatable: timedelta, error: type[PlatformDown], state: str
 ) -> None:
     post.chat.repeatable_for = repeatable
     made, behind = await post.ask("first"), await post.ask("second", number=1)
-    post.chat.answers = [PlatformDown("chat cannot be reached")] * post.ledger.rules.retries
+    post.chat.answers = [error("chat cannot be reached")] * post.ledger.rules.retries
     for _ in range(post.ledger.rules.retries):
         await post.work()
         post.clock.move(minutes=10)
     assert (await post.ledger.get(made.sending_run)).state is State.FAILED
     found = await post.deliveries.get(made.id)
-    # Where the same can be sent again, nobody can tell whether one of these got through.
-    assert found.state == ("unknown" if repeatable else "failed")
-    assert found.reason.startswith("gave up after 6 retries: PlatformDown")
+    assert found.state == state
+    assert found.reason.startswith(f"gave up after 6 retries: {error.__name__}")
     assert await post.state(behind) == "sent"
+
+
+@pytest.mark.parametrize("then", [RateLimited("slow down"), RefusedByPlatform("kicked meanwhile")])
+async def test_what_one_attempt_left_open_stays_open_whatever_the_next_one_is_told(
+    post: Post, then: Exception
+) -> None:
+    post.chat.repeatable_for = timedelta(minutes=2)
+    made = await post.ask()
+    post.chat.answers = [PlatformDown("the answer was lost"), then]
+    for _ in range(3):
+        await post.work()
+        post.clock.move(minutes=1, seconds=1)
+    assert await post.state(made) == "unknown"
+    assert post.chat.taken == []
+
+
+async def test_what_may_have_been_sent_is_unknown_however_often_we_are_told_to_wait_afterwards(
+    post: Post,
+) -> None:
+    post.chat.repeatable_for = HOUR
+    made = await post.ask()
+    post.chat.answers = [PlatformDown("the answer was lost"), *[RateLimited("slow down")] * 9]
+    for _ in range(post.ledger.rules.retries):
+        await post.work()
+        post.clock.move(minutes=10)
+    found = await post.deliveries.get(made.id)
+    assert found.state == "unknown"
+    assert found.reason.startswith("gave up after 6 retries: RateLimited")
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(PlatformDown("the answer was lost"), "unknown"), (RateLimited("slow down"), "suppressed")],
+)
+async def test_shadow_that_begins_between_two_attempts_says_never_sent_only_of_what_surely_was_not(
+    post: Post, error: Exception, state: str
+) -> None:
+    post.chat.repeatable_for = HOUR
+    made = await post.ask()
+    post.chat.answers = [error]
+    await post.work()
+    await post.switches.set("shadow", on=True)
+    post.clock.move(minutes=1)
+    await post.work()
+    assert await post.state(made) == state
+    assert (await post.ledger.get(made.sending_run)).state is State.DONE
+    assert post.chat.taken == []
+
+
+async def test_what_the_platform_surely_never_took_is_sent_however_long_it_was_away(post: Post) -> None:
+    post.chat.repeatable_for = timedelta(minutes=2)
+    made = await post.ask()
+    post.chat.answers = [NotTaken("chat cannot be reached")] * 3
+    for _ in range(4):
+        await post.work()
+        post.clock.move(minutes=10)
+    assert await post.state(made) == "sent"
 
 
 # Crashes
@@ -203,6 +277,20 @@ async def test_whoever_lost_the_run_does_not_speak(post: Post) -> None:
     assert post.chat.taken == []
     await post.work()
     assert post.chat.texts == ["good morning"]
+
+
+async def test_a_send_that_a_person_cancels_at_the_last_moment_is_not_made(post: Post) -> None:
+    made = await post.ask()
+
+    async def cancelled_just_now(run: Run) -> Outcome:
+        await post.ledger.cancel(run.id, reason="cancelled by ann")
+        return await post.sender.send(run)
+
+    await carry_out(post.ledger, made.sending_run, cancelled_just_now, worker="w", message="m")
+    run, found = await post.ledger.get(made.sending_run), await post.deliveries.get(made.id)
+    assert (run.state, run.reason) == (State.SKIPPED, "cancelled by ann")
+    assert (found.state, found.reason) == ("failed", "cancelled by ann")
+    assert post.chat.taken == []
 
 
 async def test_what_was_sent_is_remembered_even_if_whoever_sent_it_died_before_it_could(post: Post) -> None:

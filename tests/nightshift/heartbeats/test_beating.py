@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.channels.ref import ChannelRef
+from nightshift.heartbeats.beating import Beaten
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
 from nightshift.keys import Keys
@@ -71,6 +72,21 @@ async def test_a_late_message_of_a_beat_that_is_over_neither_runs_nor_reschedule
     scene.clock.move(minutes=10)
     assert await scene.beating.beat([due], now=scene.now) == []
     assert await scene.redis.hgetall(scene.keys.beat(str(ROOM))) == before
+
+
+async def test_a_beat_whose_message_comes_too_late_waits_for_the_pulse_to_give_it_another_time(
+    scene: Scene,
+) -> None:
+    due = await scene.come()
+    before = await scene.redis.hgetall(scene.keys.beat(str(ROOM)))
+    scene.clock.move(minutes=2, seconds=1)  # while the pulse was away too, so nothing was handed out again
+    assert await scene.beating.beat([due], now=scene.now) == []
+    assert await scene.redis.hgetall(scene.keys.beat(str(ROOM))) == before
+    assert not await scene.ledger.open_runs()
+    look = await scene.ledger.look("pulse", beats=True)
+    assert (look.beats, look.missed) == ([], 1)
+    assert [skip.reason for skip in await skips(scene)] == ["missed"]
+    assert (await scene.beat()).verdict.passes
 
 
 async def test_a_beat_that_found_nothing_new_costs_no_run_and_says_so(scene: Scene) -> None:
@@ -217,6 +233,13 @@ async def test_a_paused_channel_is_skipped_and_says_by_whom(scene: Scene) -> Non
     assert (beaten.verdict.gate, beaten.verdict.value) == (Gate.PAUSED, "by ada")
 
 
+async def test_an_agent_takes_no_channel_along_to_another_tenant(scene: Scene) -> None:
+    await scene.redis.hset(scene.keys.channel(ROOM), "tenant", "before")
+    beaten = await scene.beat()
+    assert beaten.verdict.gate is Gate.PAUSED
+    assert "is of tenant 'default', and not 'before'" in beaten.verdict.value
+
+
 async def test_a_channel_whose_agent_is_no_longer_described_costs_only_itself(scene: Scene) -> None:
     other = ChannelRef("discord", "2")
     await scene.say(ref=other)
@@ -233,24 +256,25 @@ async def test_a_channel_whose_agent_is_no_longer_described_costs_only_itself(sc
     assert beaten[other].passes
 
 
-async def test_a_flood_of_starts_is_stopped_and_two_keep_their_distance(scene: Scene) -> None:
-    beaten = await scene.beating.beat_now(ROOM, now=scene.now)
-    assert beaten
-    assert beaten.run
-    await scene.looked(beaten)
-    scene.clock.move(seconds=30)
-    await scene.say("new")
-    await _due_now(scene)
-    assert (await scene.beat()).verdict.gate is Gate.SPACING
+@pytest.mark.parametrize("by_hand", [False, True], ids=["in its time", "by hand"])
+async def test_a_flood_of_starts_is_stopped_and_two_keep_their_distance_whoever_asks(
+    scene: Scene, by_hand: bool
+) -> None:
+    async def beat() -> Beaten:
+        await scene.say("new")
+        if not by_hand:
+            await _due_now(scene)
+            return await scene.beat()
+        beaten = await scene.beating.beat_now(ROOM, now=scene.now)
+        assert beaten
+        return beaten
+
     for _ in range(5):
-        scene.clock.move(seconds=61)
-        again = await scene.beating.beat_now(ROOM, now=scene.now)
-        assert again
-        await scene.looked(again)
-    scene.clock.move(seconds=61)
-    await scene.say("newer")
-    await _due_now(scene)
-    assert (await scene.beat()).verdict.gate is Gate.FLOOD
+        await scene.looked(await beat())
+        scene.clock.move(seconds=59)
+        assert (await beat()).verdict.gate is Gate.SPACING
+        scene.clock.move(seconds=2)
+    assert (await beat()).verdict.gate is Gate.FLOOD
 
 
 async def _due_now(scene: Scene) -> None:
@@ -259,9 +283,11 @@ async def _due_now(scene: Scene) -> None:
     await scene.redis.hset(scene.keys.beat(str(ROOM)), "next_at", at)
 
 
-async def test_a_beat_by_hand_passes_what_spares_people_but_not_what_guards_them(scene: Scene) -> None:
+async def test_a_beat_by_hand_wakes_a_channel_where_nothing_is_new_but_not_one_that_is_frozen(
+    scene: Scene,
+) -> None:
     await scene.looked(await scene.beat())
-    scene.clock.move(seconds=5)
+    scene.clock.move(minutes=1)
     again = await scene.beating.beat_now(ROOM, now=scene.now)
     assert again
     assert again.verdict.passes
@@ -276,7 +302,7 @@ async def test_a_beat_by_hand_passes_what_spares_people_but_not_what_guards_them
 
 async def test_a_run_that_is_still_open_is_not_joined_by_another(scene: Scene) -> None:
     first = await scene.beat()
-    again = await scene.beating.beat_now(ROOM, now=scene.now + timedelta(seconds=5))
+    again = await scene.beating.beat_now(ROOM, now=scene.now + timedelta(minutes=1))
     assert again
     assert again.recorded == "skipped"
     assert len(await scene.ledger.open_runs()) == 1

@@ -41,6 +41,7 @@ def snapshot(now: datetime, row: dict[str, Any] | None = None, **seen: Any) -> S
         "adopted_at": now - hour,
         "unchanged": 0,
         "failures": 0,
+        "own_failures": 0,
         "deferred": 0,
         "deferred_for": "",
         "digest": "old",
@@ -93,6 +94,16 @@ def test_every_gate_says_no_in_its_order_and_nothing_in_the_way_lets_pass(now: d
         assert (verdict.gate, bool(verdict.value)) == (gate, True)
         seen = replace(seen, **change)
     assert judge(seen, RULES).passes
+
+
+def test_who_asks_by_hand_waits_for_no_person_no_morning_and_no_news_but_keeps_the_distance(
+    now: datetime,
+) -> None:
+    now = now.replace(hour=23)
+    asked = snapshot(now, {"digest": "new"}, last_human_at=now - timedelta(days=7), quiet=NIGHT, by_hand=True)
+    assert judge(asked, RULES).passes
+    just_looked = replace(asked, row=replace(asked.row, starts=(now - timedelta(seconds=59),)))
+    assert judge(just_looked, RULES).gate is Gate.SPACING
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from nightshift.agents import agent as agents
 from nightshift.agents.agent import Agent
 from nightshift.channels.ref import ChannelRef
+from nightshift.errors import NightshiftError, StoreFull, StoreUnreachable
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.thinking import Thinking, marks
 from nightshift.keys import Keys
@@ -49,6 +50,7 @@ class Looks:
         self.model = model
         self.handed: list[Handed] = []
         self.broken = False
+        self.away: NightshiftError | None = None
         self.thinking = Thinking(
             models=models,
             messages=scene.messages,
@@ -62,6 +64,8 @@ class Looks:
     async def hand_on(self, run: Run, agent: Agent, ref: ChannelRef, cause: str, text: str) -> RunId:
         if self.broken:
             raise RuntimeError("the process ends here")
+        if self.away:
+            raise self.away
         self.handed.append(Handed(run.id, agent.name, ref, cause, text))
         return RunId(f"work:{run.id}")
 
@@ -190,8 +194,7 @@ async def test_failures_back_off_further_and_further_and_pause_the_channel_whose
         pauses.append((row.next_at - run.started).total_seconds())
         # The breaker would spare the model the rest.
         await looks.scene.redis.delete(looks.scene.keys.breaker("main"))
-        await looks.scene.redis.hset(looks.scene.keys.beat(str(ROOM)), "starts", "")
-    assert pauses == [30, 60, 300, 900, 3600]
+    assert pauses == [60, 60, 300, 900, 3600]  # 30 s would be within the spacing of two looks
     await looks.look()
     channel = await looks.scene.messages.channels.get(ROOM)
     assert ("failed 6 times" in channel.paused_by) is paused
@@ -199,13 +202,32 @@ async def test_failures_back_off_further_and_further_and_pause_the_channel_whose
 
 
 async def test_one_success_ends_the_row_of_failures(looks: Looks) -> None:
-    looks.model.status = 500
+    looks.model.status = 400
     await looks.look()
-    assert (await looks.scene.row()).failures == 1
+    row = await looks.scene.row()
+    assert (row.failures, row.own_failures) == (1, 1)
     looks.model.status = 200
-    await looks.scene.redis.hset(looks.scene.keys.beat(str(ROOM)), "starts", "")
     await looks.look()
-    assert (await looks.scene.row()).failures == 0
+    row = await looks.scene.row()
+    assert (row.failures, row.own_failures) == (0, 0)
+
+
+async def test_a_night_of_429s_brings_a_channel_no_nearer_to_being_paused(
+    looks: Looks,
+) -> None:
+    looks.model.status = 429
+    for _ in range(6):
+        await looks.look()
+        await looks.scene.redis.delete(looks.scene.keys.breaker("main"))
+    looks.model.status, looks.model.decision = 200, {"no": "decision"}
+    for own in range(1, 6):
+        assert (await looks.look()).reason.startswith("BadAnswer")
+        row = await looks.scene.row()
+        assert (row.failures, row.own_failures) == (6 + own, own)
+        assert not (await looks.scene.messages.channels.get(ROOM)).paused_by
+    await looks.look()
+    channel = await looks.scene.messages.channels.get(ROOM)
+    assert "failed 6 times: BadAnswer" in channel.paused_by
 
 
 async def test_a_storm_of_429_is_left_alone_for_as_long_as_it_asks(looks: Looks) -> None:
@@ -216,6 +238,24 @@ async def test_a_storm_of_429_is_left_alone_for_as_long_as_it_asks(looks: Looks)
     assert run.started
     assert row.next_at - run.started == timedelta(seconds=1200)
     assert len(looks.model.requests) == 1
+
+
+@pytest.mark.parametrize("away", [StoreUnreachable("it does not answer"), StoreFull("it has no room")])
+async def test_what_was_decided_is_said_once_the_store_is_back_if_it_was_away_meanwhile(
+    looks: Looks, away: NightshiftError
+) -> None:
+    looks.model.decide("The release is due today.", topic="release")
+    looks.away = away
+    run = await looks.look()
+    assert (run.state, run.reason.endswith(str(away))) == (State.WAITING, True)
+    row = await looks.scene.row()
+    assert row.failures == 0
+    looks.away = None
+    looks.scene.clock.now = run.ready
+    await looks.carry_out(run.id)
+    assert [each.text for each in looks.handed] == ["The release is due today."]
+    assert len(looks.model.requests) == 1
+    assert (await looks.scene.ledger.get(run.id)).state is State.DONE
 
 
 async def test_a_freeze_that_comes_meanwhile_ends_the_look_without_counting_as_a_failure(

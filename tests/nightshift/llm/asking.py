@@ -71,9 +71,11 @@ async def asking(
     freeze = Freeze(redis, keys, look_every=LOOK_EVERY)
     pools = {name: KeyPool(redis, keys, read, name) for name, read in key_sources(settings).items()}
     calls = Calls(parts, purse=purse, freeze=freeze, breaker=Breaker(redis, keys), pools=pools)
-    yield Asking(Models(uses, calls), purse, freeze, pools, redis, keys)
-    await freeze.close()
-    await parts.close()
+    try:
+        yield Asking(Models(uses, calls), purse, freeze, pools, redis, keys)
+    finally:
+        await freeze.close()
+        await parts.close()
 
 
 def model_at(url: str, name: str = "flash-simulated", key: str | None = None) -> ModelSettings:

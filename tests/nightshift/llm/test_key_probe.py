@@ -19,7 +19,7 @@ from nightshift.keys import Keys
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part, key_sources
-from nightshift.llm.key_probe import Probed, probe_keys
+from nightshift.llm.key_probe import probe_keys
 from nightshift.llm.keypool import QUOTA_EXHAUSTED, UNAUTHORIZED, KeyPool, KeyState, key_id
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
@@ -28,8 +28,10 @@ from nightshift.money.purse import Purse
 from nightshift.parts import Parts
 from nightshift.settings import BudgetSettings, Settings, load_settings
 from nightshift.switches import KNOWN, SwitchBoard
+from tests.nightshift.llm.asking import completion
 
-WELL, EMPTY, WRONG, POOR = "key-well", "key-empty", "key-wrong", "key-poor"
+WELL, EMPTY, DRY, WRONG, POOR = "key-well", "key-empty", "key-dry", "key-wrong", "key-poor"
+EMBED, FLASH = "gemini-embedding-001", "gemini-2.5-flash"
 PAYER = Payer("job:gemini_key_probe@1", "job:gemini_key_probe", kind=Kind.MEMORY)
 VECTOR = {"data": [{"index": 0, "embedding": [0.5, 0.5]}], "usage": {"prompt_tokens": 1}}
 QUOTA = {"error": {"message": "quotaId: EmbedContentRequestsPerDayPerProject", "code": 429}}
@@ -40,7 +42,9 @@ class Gemini:
     """An endpoint that knows how each key is doing, and remembers with which it was asked."""
 
     says: dict[str, tuple[int, Mapping[str, object]]] = field(default_factory=dict)
+    says_to_chat: tuple[int, Mapping[str, object]] = 200, completion()
     asked: list[str] = field(default_factory=list)
+    asked_to_chat: list[str] = field(default_factory=list)
     url: str = ""
 
     async def embed(self, request: web.Request) -> web.Response:
@@ -49,10 +53,16 @@ class Gemini:
         status, body = self.says.get(key, (200, VECTOR))
         return web.json_response(body, status=status)
 
+    async def chat(self, request: web.Request) -> web.Response:
+        self.asked_to_chat.append(request.headers["Authorization"].removeprefix("Bearer "))
+        status, body = self.says_to_chat
+        return web.json_response(body, status=status)
+
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
         app = web.Application()
         app.router.add_post("/embeddings", self.embed)
+        app.router.add_post("/chat/completions", self.chat)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -74,7 +84,7 @@ async def gemini() -> AsyncIterator[Gemini]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     file = tmp_path / "gemini-keys"
-    put(file, WELL, EMPTY, WRONG, POOR)
+    put(file, WELL, EMPTY, DRY, WRONG, POOR)
     return file
 
 
@@ -86,7 +96,10 @@ def put(file: Path, *secrets: str) -> None:
 def settings(gemini: Gemini, file: Path) -> Settings:
     return load_settings(
         endpoints={"gemini": {"url": gemini.url, "keys_file": file, "kind": "gemini"}},
-        models={"embed": {"name": "gemini-embedding-001", "endpoint": "gemini", "price_in": 0.15}},
+        models={
+            "embed": {"name": EMBED, "endpoint": "gemini", "price_in": 0.15},
+            "flash": {"name": FLASH, "endpoint": "gemini"},
+        },
     )
 
 
@@ -114,7 +127,7 @@ class Probe:
     def pool(self) -> KeyPool:
         return KeyPool(self.redis, self.keys, key_sources(self.settings)["gemini"], "gemini")
 
-    async def __call__(self) -> Probed:
+    async def __call__(self) -> Mapping[str, int]:
         return await probe_keys({"gemini": self.pool}, Uses(self.settings), self.calls, PAYER)
 
 
@@ -126,30 +139,51 @@ async def probe(redis: Redis, keys: Keys, settings: Settings) -> AsyncIterator[P
 
 
 async def make_unwell(pool: KeyPool) -> None:
-    await pool.report(key_id(EMPTY), QUOTA_EXHAUSTED)
+    for secret in (EMPTY, DRY):
+        await pool.report(key_id(secret), QUOTA_EXHAUSTED, EMBED)
     for secret in (WRONG, POOR):
         for _ in range(2):
-            await pool.report(key_id(secret), UNAUTHORIZED)
+            await pool.report(key_id(secret), UNAUTHORIZED, EMBED)
 
 
 async def test_only_keys_that_are_not_well_are_asked_and_go_where_they_belong(
     probe: Probe, gemini: Gemini
 ) -> None:
     gemini.says[WRONG] = 400, {"error": {"message": "API key not valid", "code": 400}}
-    gemini.says[POOR] = 429, QUOTA
+    gemini.says[DRY] = gemini.says[POOR] = 429, QUOTA
     await make_unwell(probe.pool)
-    probed = await probe()
-    assert sorted(gemini.asked) == sorted([EMPTY, WRONG, POOR])
-    states = [row.state for row in await probe.pool.rows()]
-    assert states == [KeyState.OK, KeyState.OK, KeyState.INVALID, KeyState.EXHAUSTED]
-    assert probed.counts == {"asked": 3, "ok": 2, "cooling": 0, "exhausted": 1, "invalid": 1}
-    assert probed.cost > 0
+    counts = await probe()
+    assert sorted(gemini.asked) == sorted([EMPTY, DRY, WRONG, POOR])
+    assert {row.id: row.state for row in await probe.pool.rows()} == {
+        key_id(WELL): KeyState.OK,
+        key_id(EMPTY): KeyState.OK,
+        key_id(DRY): KeyState.EXHAUSTED,
+        # Nobody took it, so it is not known to be any good.
+        key_id(POOR): KeyState.INVALID,
+        key_id(WRONG): KeyState.INVALID,
+    }
+    assert counts == {"asked": 4, "ok": 2, "cooling": 0, "exhausted": 1, "invalid": 2}
+    assert int(await probe.redis.get(probe.keys.spent_by(PAYER.run)) or 0) > 0
 
     gemini.asked.clear()
     gemini.says.clear()
     await probe()
     await probe()
-    assert sorted(gemini.asked) == sorted([WRONG, POOR]), "once each, and then all are well"
+    assert sorted(gemini.asked) == sorted([DRY, WRONG, POOR]), "once each, and then all are well"
+
+
+async def test_a_key_that_rests_for_one_model_is_asked_by_that_one(
+    probe: Probe, gemini: Gemini, file: Path
+) -> None:
+    put(file, WELL, EMPTY)
+    for secret in (WELL, EMPTY):
+        await probe.pool.report(key_id(secret), QUOTA_EXHAUSTED, FLASH)
+    gemini.says_to_chat = 429, QUOTA
+    assert (await probe())["exhausted"] == 2
+    gemini.says_to_chat = 200, completion()
+    assert (await probe())["ok"] == 2
+    assert gemini.asked_to_chat == [WELL, EMPTY] * 2
+    assert gemini.asked == []
 
 
 async def test_a_key_put_in_place_of_a_bad_one_is_used_at_once(
@@ -158,8 +192,8 @@ async def test_a_key_put_in_place_of_a_bad_one_is_used_at_once(
     pool = probe.pool
     await make_unwell(pool)
     put(file, "key-new")
-    assert (await pool.pick()).secret == "key-new"
-    assert (await probe()).counts["asked"] == 0
+    assert (await pool.pick(EMBED)).secret == "key-new"
+    assert (await probe())["asked"] == 0
     assert gemini.asked == []
 
 

@@ -166,6 +166,12 @@ async def test_nothing_is_asked_where_no_model_is_set(redis: Redis, keys: Keys) 
 # What it costs
 
 
+def byok(cost: float, **details: float | None) -> dict[str, Any]:
+    """What OpenRouter says of a call with a key that it was given."""
+    tokens = {"prompt_tokens": 10, "completion_tokens": 5}
+    return tokens | {"cost": cost, "is_byok": True, "cost_details": details}
+
+
 @pytest.mark.parametrize(
     ("usage", "price", "cost", "estimated"),
     [
@@ -174,6 +180,15 @@ async def test_nothing_is_asked_where_no_model_is_set(redis: Redis, keys: Keys) 
         # Or at the price that the settings say, rounded up.
         ({"prompt_tokens": 10, "completion_tokens": 5}, ("0.1", "0.5"), 4, False),
         ({"prompt_tokens": 10, "completion_tokens": 5, "cost": -1}, ("0.1", "0.5"), 4, False),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "cost": 10**400}, ("0.1", "0.5"), 4, False),
+        # What the model thought stands in the total alone.
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 30}, ("0.1", "0.5"), 11, False),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 3}, ("0.1", "0.5"), 4, False),
+        # With a key of one's own behind OpenRouter the provider is paid as well.
+        (byok(0, upstream_inference_cost=0.00007), ("0.1", "0.5"), 70, False),
+        (byok(0.00001, upstream_inference_cost=0.00007), ("0.1", "0.5"), 80, False),
+        (byok(0, upstream_inference_cost=None), ("0.1", "0.5"), 4, False),
+        (byok(0.00007, upstream_inference_cost=0.00007) | {"is_byok": False}, ("0.1", "0.5"), 70, False),
         # A price nobody knows, tokens nobody counts, or a cost that is none: the most it can have been.
         ({"prompt_tokens": 10, "completion_tokens": 5}, None, None, True),
         (None, ("0.1", "0.5"), None, True),
@@ -410,6 +425,13 @@ async def test_what_is_no_answer_says_why(
             await client.models.ask("flash", HELLO, PAYER)
 
 
+async def test_an_answer_too_deep_to_read_is_as_good_as_none(redis: Redis, keys: Keys) -> None:
+    deep = web.Response(body=b"[" * 200_000, content_type="application/json")
+    async with scripted(deep) as endpoint, asking(redis, keys, model=model_at(endpoint.url)) as client:
+        with pytest.raises(Overloaded, match="sent what cannot be read"):
+            await client.models.ask("flash", HELLO, PAYER)
+
+
 async def test_a_huge_answer_is_not_held_in_memory(client: Asking, model: SimulatedModel) -> None:
     model.set_faults(FaultRule(Fault.parse("huge; bytes=50000000")))
     with pytest.raises(BadAnswer):  # what is loaded once is loaded now
@@ -506,6 +528,25 @@ async def test_a_key_that_is_limited_gives_way_to_the_next(
 
     assert raised.value.retry_after
     assert timedelta(0) < raised.value.retry_after <= timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("secrets", ["sk-one", "sk-one\nsk-two"])
+async def test_keys_that_rest_for_one_model_are_shown_to_the_others(
+    redis: Redis, keys: Keys, model: SimulatedModel, tmp_path: Path, secrets: str
+) -> None:
+    (tmp_path / "keys").write_text(secrets)
+    model.set_faults(FaultRule(Fault.parse("429; retry-after=60"), model=FLASH))
+    async with asking(
+        redis,
+        keys,
+        endpoints={"main": EndpointSettings(url=model.url, keys_file=tmp_path / "keys")},
+        models={"flash": UseSettings(name=FLASH), "embed": UseSettings(name="embedding-simulated")},
+    ) as client:
+        for _ in range(2):
+            with pytest.raises(RateLimited, match=f"rest for {FLASH}"):
+                await client.models.ask("flash", HELLO, PAYER)
+        assert model.requests[FLASH, CHATS].calls == len(secrets.split()), "each key once"
+        assert (await client.models.embed(["a"], PAYER)).vectors
 
 
 async def test_401_on_every_key_asks_with_each_once_and_then_no_more(

@@ -29,7 +29,7 @@ GEMINI_DAILY = [
             "code": 429,
             "message": "You exceeded your current quota",
             "status": "RESOURCE_EXHAUSTED",
-            "details": [{"quotaId": "EmbedContentRequestsPerDayPerUser"}],
+            "details": [{"quotaId": "EmbedContentRequestsPerDayPerUser"}, {"retryDelay": "36s"}],
         }
     }
 ]
@@ -85,6 +85,7 @@ def test_each_status_means_one_thing_for_the_run_and_one_for_the_key(
         ({"retry_after": "0"}, None),
         ({"retry_after": "1e300"}, None),
         ({"retry_after": "99999999"}, LONGEST_WAIT),
+        ({"retry_after": "Fri, 31 Dec 9999 23:59:59 -2300"}, None),
         ({"retry_after": "nan"}, None),
         ({"retry_after": "soon"}, None),
         ({}, None),
@@ -97,6 +98,18 @@ def test_the_time_to_come_back_is_understood_in_every_form(
         error = refusal(status, **headers).error
         assert isinstance(error, RateLimited | Overloaded)
         assert error.retry_after == wait
+
+
+def test_a_delay_in_the_body_is_taken_if_anybody_can_mean_it() -> None:
+    for told, wait in (("34s", 34), ("45.837906927s", 45.837907), ("9" * 400 + "s", None), ("-3s", None)):
+        found = refusal(429, {"error": {"details": [{"retryDelay": told}]}})
+        assert found.key == rate_limited(timedelta(seconds=wait) if wait else None)
+
+
+def test_a_quota_of_the_day_lasts_as_long_as_its_endpoint_says() -> None:
+    # OpenAI's day begins at no midnight.
+    per_day = said("Rate limit reached for gpt-4o on requests per day (RPD). Please try again in 7m12s.")
+    assert refusal(429, per_day, retry_after="432").key == rate_limited(timedelta(seconds=432))
 
 
 def test_no_refusal_repeats_the_key() -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import time_machine
 
 from nightshift.errors import BadSetting
 from nightshift.llm.prices import FREE, FlatPrice, is_dearer, listed_price
-from nightshift.llm.uses import Uses, kind_of
+from nightshift.llm.uses import NamedModel, Uses, kind_of
 from nightshift.settings import EndpointSettings, ModelSettings, Settings, Use, UseSettings, load_settings
 
 CHEAP = {"price_in": Decimal(1), "price_out": Decimal(2)}
 DEAR = {"price_in": Decimal(1), "price_out": Decimal(3)}
+#: DeepSeek's chat costs half by night, as it is in China.
+BY_DAY, BY_NIGHT = (datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in (12, 19))
 
 
 def uses(*, url: str | None = "http://127.0.0.1:9/v1", **models: dict[str, Any]) -> Uses:
@@ -156,15 +159,42 @@ def test_settings_with_a_dearer_fallback_do_not_load(tmp_path: Path, monkeypatch
 
 
 def test_prices_are_listed_own_or_nothing() -> None:
-    listed = listed_price("gemini-2.5-flash", "gemini")
+    listed = listed_price("gemini-2.5-flash", "gemini", BY_DAY)
     assert listed
     # 0.30 and 2.50 dollars a million in the list that is shipped; rounded up to whole micro-dollars.
     assert listed.cost(1_000, 100) == 550
     assert listed.cost(1, 0) == 1
     assert listed.cost(1_000, 0, 1_000) < listed.cost(1_000, 0)
-    assert listed_price("llama3.2", "ollama") is FREE
-    assert listed_price("flash-simulated", "auto") == FlatPrice(Decimal(1), Decimal(3))
-    assert listed_price("somebodys-own", "auto") is None
+    assert listed_price("llama3.2", "ollama", BY_DAY) is FREE
+    assert listed_price("flash-simulated", "auto", BY_DAY) == FlatPrice(Decimal(1), Decimal(3))
+    assert listed_price("somebodys-own", "auto", BY_DAY) is None
+
+
+def test_a_price_is_the_one_of_the_hour() -> None:
+    costs = []
+    for at in (BY_NIGHT, BY_DAY, BY_NIGHT):
+        with time_machine.travel(at, tick=False):
+            price = NamedModel("deepseek-chat", "main").price
+            assert price
+            costs.append(price.cost(1_000_000, 1_000_000))
+
+    assert costs == [685_000, 1_370_000, 685_000]
+
+
+def test_what_costs_less_by_night_alone_is_no_cheaper_fallback() -> None:
+    between = {"price_in": Decimal("0.2"), "price_out": Decimal(1)}
+    with (
+        time_machine.travel(BY_NIGHT, tick=False),
+        pytest.raises(BadSetting, match="deepseek-chat at endpoint main may cost more"),
+    ):
+        uses(flash={"fallbacks": ("chat",), **between}, chat={"name": "deepseek-chat"})
+
+
+def test_what_an_answer_costs_may_be_nothing() -> None:
+    price = uses(flash={"price_in": Decimal(3), "price_out": Decimal(0)}).chain("flash").models[0].price
+    assert price == FlatPrice(Decimal(3), Decimal(0))
+    alone = uses(embed={"price_in": Decimal(3)}).chain("embed").models[0].price
+    assert alone == FlatPrice(Decimal(3), Decimal(3))
 
 
 def test_dearer_is_whatever_may_be() -> None:

@@ -20,6 +20,7 @@ from nightshift.graph.messages import EmbeddingModel
 from nightshift.keys import Keys
 from nightshift.memory.backfill import AT_ONCE, CHANNELS, HISTORY, TAKEN_BACK, Backfill, read_catalogue
 from nightshift.memory.embedding_queue import EmbeddingQueue
+from nightshift.memory.forget import RunForgetter, What
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.platforms.connections import SETTLED, Connections, Holder
@@ -202,15 +203,9 @@ async def test_ten_channels_are_read_two_at_once(scene: Scene, discord: ChatPlat
     await scene.look()
 
     waiting = await scene.open_runs()
-    assert len({row.lane for row in waiting}) == len(waiting) == AT_ONCE
     claims = [await scene.ledger.claim(row.id, worker="w", message="m") for row in waiting]
-    assert not any(isinstance(claim, str) for claim in claims)
-    # Those that these record wait for their turn.
-    for claim in claims:
-        await scene.backfill.read_channel(Run(cast(RunRow, claim), scene.ledger))
-    for row in await scene.open_runs():
-        if row.state == State.WAITING:
-            assert await scene.ledger.claim(row.id, worker="w", message="m") == "lane"
+    assert not any(isinstance(claim, str) for claim in claims[:AT_ONCE])
+    assert claims[AT_ONCE:] == ["lane"] * (CHANNELS - AT_ONCE)
 
 
 async def test_all_ten_are_read_in_the_end(scene: Scene, discord: ChatPlatform) -> None:
@@ -218,6 +213,18 @@ async def test_all_ten_are_read_in_the_end(scene: Scene, discord: ChatPlatform) 
     await scene.look()
 
     assert sorted(await scene.read()) == sorted(f"c{n}" for n in range(CHANNELS))
+
+
+async def test_a_channel_that_is_forgotten_or_whose_run_is_cancelled_costs_no_other(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    discord.servers = [guild(*(f"c{n}" for n in range(CHANNELS)))]
+    await scene.look()
+    await RunForgetter(scene.ledger).forget(What(ref := ChannelRef("discord", "c8"), (ref,)))
+    (run,) = [row for row in await scene.open_runs() if row.source == "backfill:discord:c1"]
+    await scene.ledger.cancel(run.id, reason="by hand")
+
+    assert sorted(await scene.read()) == [f"c{n}" for n in (0, 2, 3, 4, 5, 6, 7, 9)]
 
 
 async def test_it_is_done_once_for_each_connection(scene: Scene, discord: ChatPlatform) -> None:
@@ -445,6 +452,18 @@ async def test_what_a_platform_lists_is_its_agents_unless_it_is_known_for_anothe
     ]
     assert await scene.messages.own_users("house") == {UserRef("discord", "bot"): "night"}
     assert await scene.texts("a") == ["hello"]
+
+
+async def test_no_past_is_read_for_another_tenant_than_the_platforms(
+    scene: Scene, discord: ChatPlatform, room: Room
+) -> None:
+    await scene.messages.channels.record_metadata(room.ref, tenant="stranger", agent="spy")
+    discord.servers = [guild(room.ref.id)]
+    discord.histories = {"lobby": [scene.past("1")]}
+    await scene.look()
+    runs = await scene.read()
+    assert (runs["lobby"].state, runs["lobby"].reason) == ("skipped", "discord is set up for another tenant")
+    assert await scene.texts("lobby") == []
 
 
 async def test_the_settings_say_whose_a_platforms_channels_are(

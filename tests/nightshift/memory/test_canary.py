@@ -83,7 +83,7 @@ async def plant() -> None:
     summary = Summary(f"about a {CANARY}", {"2": 1}, (1, "2"), 2, str(ROOM), now, "r", "m", "v1")
     await bootstrap.summaries().keep(ROOM, summary, round=0)
     later = Summary(f"more {CANARY}", {"2": 1}, (2, "2"), 2, str(ROOM), now, "r2", "m", "v1")
-    await bootstrap.summaries().keep(ROOM, later, round=1)
+    await bootstrap.summaries().keep(ROOM, later, round=1, read=await messages.last(ROOM, 9))
 
     rules = await bootstrap.rule_book().read()
     beats = bootstrap.beats()
@@ -143,14 +143,19 @@ async def test_a_word_that_was_forgotten_is_nowhere(
     assert not any({**await bootstrap.forgetting().preview(subject), "events": 0}.values())
 
 
-async def test_where_a_user_spoke_is_known_for_as_long_as_it_can_be_recalled(
-    house: Redis, logged: io.StringIO
+@pytest.mark.parametrize("left", ["a graph", "summaries"])
+async def test_where_a_user_spoke_is_known_for_as_long_as_there_is_something_of_it(
+    house: Redis, logged: io.StringIO, left: str
 ) -> None:
     await plant()
     keys, messages = bootstrap.keys(), bootstrap.messages()
     for each in await messages.last(ROOM, 9):
         await house.delete(keys.message(ROOM, each.id))
     await house.delete(keys.messages(ROOM), keys.spoke_in(ANN))  # as when they are too old to be kept
+    if left == "a graph":
+        await bootstrap.summaries().drop(ROOM)
+    else:
+        await command(house, "GRAPH.DELETE", keys.message_graph("default"))
 
     await bootstrap.forgetting().forget(ANN, by="ann")
 

@@ -314,6 +314,8 @@ async def test_the_oldest_of_too_many_go_with_all_that_is_theirs(
     assert await messages.find(ROOM, ["3"]) == {}
     assert [each.id for each in await messages.needs_embedding(9)] == ["6", "7", "8"]
     assert len([key async for key in redis.scan_iter(f"{keys.root}message:*")]) == 5
+    await messages.observe([room.deleted(str(n)) for n in range(4)])
+    assert await redis.zcard(keys.strays) == 3
 
 
 async def test_what_is_too_old_is_dropped_wherever_it_is(messages: Messages, room: Room) -> None:

@@ -17,7 +17,7 @@ from nightshift.llm.answers import Answer
 from nightshift.llm.prompts import Message as Turn
 from nightshift.llm.simulated import simulated_model
 from nightshift.memory import summarising as module
-from nightshift.memory.forget import What
+from nightshift.memory.forget import Forgetting, What
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.memory.summaries import KEPT, Summaries, Summary, SummaryForgetter
@@ -51,6 +51,7 @@ class Model:
             raise self.error
         if self.meanwhile:
             await self.meanwhile()
+        payer.spend(300)
         self.turns.append(messages)
         data = read(messages[-1].text)
         self.shown.append(data)
@@ -233,6 +234,80 @@ async def test_many_messages_of_the_platform_do_not_hide_what_people_say_after_t
     assert summary.text == "tea"
 
 
+# What is told late
+
+
+async def test_what_is_told_late_is_read_once_and_nothing_else_once_more(desk: Desk, room: Room) -> None:
+    missed = room.clock.now
+    await desk.messages.observe([room.said(f"{n}", f"n{n}", at=room.later(minutes=1)) for n in range(5)])
+    first = await desk.summarise()
+    room.later(hours=6)
+    await desk.messages.observe([room.said("late", "friday it is", at=missed)])
+    second = await desk.summarise()
+
+    assert first is not None
+    assert second is not None
+    assert [each["text"] for each in desk.model.shown[-1]["messages_since"]] == ["friday it is"]
+    assert (second.until, second.messages) == (first.until, 6)
+    room.later(hours=6)
+    assert await desk.look() == [], "it was told, and read"
+    await desk.messages.observe([room.said("6", "and on", at=room.later(seconds=1))])
+    third = await desk.summarise()
+    assert third is not None
+    assert third.text == "n0; n1; n2; n3; n4; friday it is; and on"
+    assert await desk.messages.redis.exists(desk.messages.keys.late(ROOM)) == 0
+
+
+async def test_a_whole_past_that_is_told_late_is_read_in_parts_and_nothing_is_read_twice(
+    desk: Desk, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MESSAGES", 4)
+    past = [room.said(f"p{n}", f"p{n}", at=room.later(seconds=1)) for n in range(6)]
+    await desk.messages.observe([room.said("1", "now", at=room.later(hours=1))])
+    await desk.summarise()
+    room.later(hours=6)
+    await desk.messages.observe([*past, room.said("2", "next", at=room.clock.now)])
+    summary = await desk.summarise()
+
+    assert summary is not None
+    assert summary.text == "; ".join(["now", *(f"p{n}" for n in range(6)), "next"])
+    assert [len(data["messages_since"]) for data in desk.model.shown] == [1, 4, 3]
+
+
+async def test_what_is_told_late_while_a_model_reads_is_read_next(desk: Desk, room: Room) -> None:
+    missed = room.clock.now
+    await desk.messages.observe([room.said("1", "tea", at=room.later(minutes=1))])
+
+    async def tell() -> None:
+        desk.model.meanwhile = None
+        await desk.messages.observe([room.said("late", "friday it is", at=missed)])
+
+    desk.model.meanwhile = tell
+    summary = await desk.summarise()
+    assert summary is not None
+    assert summary.text == "tea; friday it is"
+
+
+async def test_what_is_told_late_between_two_attempts_is_not_taken_for_read(desk: Desk, room: Room) -> None:
+    missed = room.clock.now
+    await desk.messages.observe([room.said("1", "tea", at=room.later(minutes=1))])
+    keep = desk.summaries.keep
+
+    async def crash(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the process died")
+
+    desk.summaries.keep = crash  # type: ignore[method-assign]
+    await desk.carry_out()
+    desk.summaries.keep = keep  # type: ignore[method-assign]
+    await desk.messages.observe([room.said("late", "friday it is", at=missed)])
+    room.later(minutes=10)
+    (run,) = await desk.ledger.open_runs()
+    await carry_out(desk.ledger, run.id, desk.summarising.summarise, worker="w", message="m")
+    summary = (await desk.summaries.standing(await desk.channel())).summary
+    assert summary is not None
+    assert summary.text == "friday it is; tea"
+
+
 # What is taken back
 
 
@@ -294,6 +369,30 @@ async def test_forgetting_drops_every_summary_that_may_hold_it(
         summary = await desk.summarise()
         assert summary is not None
         assert summary.text == "tea; cake"
+
+
+async def test_a_user_whose_words_only_a_summary_has_left_can_be_forgotten(desk: Desk, room: Room) -> None:
+    bob, messages = UserRef("discord", "bob"), desk.messages
+    await messages.observe([room.said("1", "bob lives in elm street", user_id="bob")])
+    await desk.summarise()
+    for n in range(4):
+        await messages.observe([room.said(f"a{n}", "tea", at=room.later(days=25))])
+        await messages.drop_old()
+        await desk.summarise()
+    await messages.redis.delete(messages.keys.spoke_in(bob))  # as it has gone by now
+    others, spoke_in = [SummaryForgetter(desk.summaries)], [desk.summaries.channels_of]
+    forgetting = Forgetting(messages.redis, messages.keys, messages, others, spoke_in=spoke_in)
+    standing = (await desk.summaries.standing(await desk.channel())).summary
+    assert standing is not None
+    assert "elm street" in standing.text
+    assert await desk.summaries.channels_of(bob) == {ROOM}
+
+    assert (await forgetting.forget(bob, by="bob")).counts["summaries"] == 2
+    assert await desk.summaries.channels_of(bob) == set()
+    room.later(hours=6)
+    summary = await desk.summarise()
+    assert summary is not None
+    assert summary.text == "tea; tea; tea; tea"
 
 
 async def test_what_is_forgotten_while_a_model_reads_it_does_not_come_back(desk: Desk, room: Room) -> None:

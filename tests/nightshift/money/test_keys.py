@@ -31,7 +31,7 @@ async def test_every_key_the_scripts_leave_is_one_that_keys_builds(
         await purse.reserve(ANN, model="flash", ceiling=30)
     await new_caps().set(Level.DAY, "", 5, by="ann")
     await Breaker(redis, keys).record("main", ok=False)
-    await KeyPool(redis, keys, lambda: ["key"], "gemini").pick()
+    await KeyPool(redis, keys, lambda: ["key"], "gemini").pick("flash")
 
     today = clock.now.toordinal() - DAYS_BEFORE_1970
     assert {key async for key in redis.scan_iter(f"{keys.prefix}*")} == {

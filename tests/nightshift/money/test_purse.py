@@ -237,6 +237,22 @@ async def test_a_settle_after_the_lapse_counts_once_and_takes_nobody_elses_room(
         await reserve(purse, ceiling=1)
 
 
+async def test_a_settle_that_is_cut_short_is_made_up_for_by_the_next_who_reserves(
+    new_purse: NewPurse, redis: Redis, keys: Keys, clock: Clock
+) -> None:
+    purse = new_purse()
+    hold = await reserve(purse)
+    await redis.client_pause(60_000, all=False)
+    settling = asyncio.create_task(purse.settle(hold, cost=60, tokens_in=10, tokens_out=1))
+    await asyncio.sleep(0)
+    settling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    await redis.client_unpause()
+    await reserve(purse)
+    assert await spent_on(redis, keys, clock.now.date()) == Spent(60, 1, 10, 1)
+
+
 @pytest.mark.parametrize("end", ["settled", "released", "lapsed"])
 async def test_a_call_to_a_model_that_is_free_is_counted_and_costs_nothing(
     new_purse: NewPurse, redis: Redis, keys: Keys, clock: Clock, end: str

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from pydantic import TypeAdapter
 
-from nightshift.errors import PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
+from nightshift.errors import NotTaken, PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
 from nightshift.platforms.endpoint import LARGEST_ANSWER, LONGEST_REASON, LONGEST_WAIT, Endpoint
 from tests.nightshift.platforms.other_side import HANG, OtherSide, Reply
 
@@ -29,6 +30,22 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(other_side: OtherS
         await endpoint.ask(ANYTHING, "POST", "say")
     with pytest.raises(SendUnknown, match="did not answer in time"):
         await endpoint.ask(ANYTHING, "POST", "say", unclear=SendUnknown)
+    await endpoint.close()
+
+
+async def test_who_takes_a_request_and_then_is_gone_may_have_done_as_it_was_asked() -> None:
+    async def take_and_go(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        server.close()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(take_and_go, "127.0.0.1", 0)
+    endpoint = Endpoint("there", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    # Asking the same again by itself, as for a PUT, the HTTP client finds nobody.
+    with pytest.raises(SendUnknown, match="cannot be reached"):
+        await endpoint.ask(ANYTHING, "PUT", "say", unclear=SendUnknown)
+    with pytest.raises(NotTaken, match="cannot be reached"):
+        await endpoint.ask(ANYTHING, "PUT", "say", unclear=SendUnknown)
     await endpoint.close()
 
 

@@ -5,7 +5,7 @@ model of the ledger in plain Python, without races, repetition or keys.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -96,7 +96,8 @@ class Model:
         self.rules = rules
         self.runs: dict[str, ModelRun] = {}
         self.lanes: dict[str, str] = {}
-        self.waiters: dict[str, str] = {}
+        #: Of each lane, who found it taken, and when first.
+        self.waiters: dict[str, dict[str, int]] = defaultdict(dict)
         self.tally: Counter[tuple[str, str]] = Counter()
         self.skipped: set[str] = set()
         self.leave_shift(None)
@@ -132,10 +133,11 @@ class Model:
         holder = self.lanes.get(run.request.lane)
         if holder and holder != run_id and self.runs[holder].state is State.RUNNING:
             run.hints, run.look_at = 0, now + _ms(self.rules.lease)
-            self.waiters[run.request.lane] = run_id
+            self.waiters[run.request.lane].setdefault(run_id, now)
             return "lane"
         if run.request.lane:
             self.lanes[run.request.lane] = run_id
+            self.waiters[run.request.lane].pop(run_id, None)
         run.state, run.token = State.RUNNING, run.token + 1
         run.lease = run.look_at = now + _ms(self.rules.lease)
         self.tally[run.request.source, "claimed"] += 1
@@ -251,11 +253,14 @@ class Model:
         assert run.state in OPEN
         assert state in ENDED
         run.state, run.asked_to_stop, run.ended_by_hand = state, False, by_hand
+        waiters = self.waiters[run.request.lane]
+        waiters.pop(run.request.id, None)
         if self.lanes.get(run.request.lane) == run.request.id:
             del self.lanes[run.request.lane]
-            waiter = self.runs.get(self.waiters.pop(run.request.lane, ""))
-            if waiter and waiter.state is State.WAITING:
-                waiter.look_at = now
+            if waiters:
+                first = min(waiters, key=lambda waiter: (waiters[waiter], waiter))
+                del waiters[first]
+                self.runs[first].look_at = now
         cost = sum(run.costs.values())
         self.tally[run.request.source, state] += 1
         self.tally[run.request.source, "cost"] += cost - run.counted

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from nightshift.errors import LostLease, Overloaded, PermanentError, RateLimited
+from nightshift.errors import LostLease, Overloaded, PermanentError, RateLimited, StoreFull
 from nightshift.keys import Keys
 from nightshift.runs import carry
 from nightshift.runs.carry import REVOKED, Run, Work, carry_out
@@ -147,6 +147,8 @@ MINUTE = timedelta(minutes=1)
         # … or we do.
         (raises(Overloaded("slow")), "waiting", "Overloaded: slow", 5, (0, 1)),
         (raises(PermanentError("no such room")), "failed", "PermanentError: no such room", None, (0, 0)),
+        # Nobody's fault.
+        (raises(StoreFull("maxmemory")), "waiting", "StoreFull: maxmemory", 60, (0, 0)),
         (raises(ZeroDivisionError("x / 0")), "waiting", "ZeroDivisionError: x / 0", 5, (1, 0)),
         # Not our being stopped: the work's own doing.
         (raises(asyncio.CancelledError()), "waiting", "RuntimeError: the work cancelled itself", 5, (1, 0)),
@@ -329,6 +331,23 @@ async def test_a_run_cancelled_by_a_person_stops_working_and_is_skipped(
     assert await carried == State.SKIPPED
     assert work.stopped
     assert (await ledger.get(news.id)).reason == "no longer wanted"
+
+
+async def test_saving_for_a_run_that_a_person_cancelled_stops_the_work(
+    frozen: Ledger, news: RunRequest
+) -> None:
+    went_on = False
+
+    async def work(run: Run) -> None:
+        nonlocal went_on
+        await frozen.cancel(news.id, reason="no longer wanted")
+        await run.save("an answer")
+        went_on = True
+
+    assert await carry_one(frozen, news, work) == State.SKIPPED
+    assert not went_on
+    row = await frozen.get(news.id)
+    assert (row.reason, row.checkpoint) == ("no longer wanted", "an answer")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -368,6 +369,46 @@ async def test_runs_of_one_lane_are_carried_out_one_after_the_other(
     assert not await redis.exists(keys.lane("ada"))
     assert await redis.zscore(keys.open, second.id) == to_ms(clock.now)  # woken by who left the lane
     await claim(ledger, second.id)
+
+
+async def test_a_lane_goes_to_who_has_waited_longest_as_soon_as_it_is_free(
+    ledger: Ledger, redis: Redis, keys: Keys, clock: Clock, now: datetime
+) -> None:
+    runs = [request(name, now, lane="ada") for name in ("mail", "chat", "wake", "away")]
+    for run in runs:
+        await ledger.record(run)
+    claimed = await claim(ledger, runs[0].id)
+    for run in runs[1:]:
+        clock.move(seconds=1)
+        assert await ledger.claim(run.id, worker="w", message="m") == "lane"
+    # Asking again loses no place, and who no longer wants it keeps nobody waiting.
+    assert await ledger.claim(runs[1].id, worker="w", message="m") == "lane"
+    await ledger.cancel(runs[3].id)
+    for run, next in pairwise(runs[:3]):
+        assert await redis.zscore(keys.open, next.id) != to_ms(clock.now)
+        await ledger.settle(run.id, claimed.token, done())
+        assert await redis.zscore(keys.open, next.id) == to_ms(clock.now)
+        claimed = await claim(ledger, next.id)
+    assert not await redis.exists(keys.waits("ada"))
+
+
+async def test_who_has_had_a_lane_meanwhile_is_not_the_next(
+    ledger: Ledger, redis: Redis, keys: Keys, clock: Clock, now: datetime
+) -> None:
+    runs = [request(name, now, lane="ada") for name in ("mail", "chat", "wake", "away")]
+    for run in runs:
+        await ledger.record(run)
+    hour = postponed("busy", timedelta(hours=1))
+    claimed = await claim(ledger, runs[0].id)
+    assert await ledger.claim(runs[1].id, worker="w", message="m") == "lane"
+    await ledger.settle(runs[0].id, claimed.token, hour)
+    claimed = await claim(ledger, runs[1].id)
+    await ledger.settle(runs[1].id, claimed.token, hour)
+    claimed = await claim(ledger, runs[2].id)
+    clock.move(seconds=1)
+    assert await ledger.claim(runs[3].id, worker="w", message="m") == "lane"
+    await ledger.settle(runs[2].id, claimed.token, done())
+    assert await redis.zscore(keys.open, runs[3].id) == to_ms(clock.now)
 
 
 async def test_a_lane_that_is_called_pulse_is_not_the_pulses(ledger: Ledger, now: datetime) -> None:

@@ -46,6 +46,7 @@ REQUESTS = [
     request("news", NOON + timedelta(minutes=1), lane="news", overlap=Overlap.SKIP),
     request("mail", NOON, lane="agent", queue="agents"),
     request("chat", NOON, lane="agent", queue="agents"),
+    request("wake", NOON, lane="agent", queue="agents"),
     request("poll", NOON, ready=NOON + timedelta(seconds=10)),
 ]
 OUTCOMES = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,13 +14,14 @@ from aiohttp import web
 from nightshift import agents, bootstrap, client
 from nightshift.agents.runner import hand_to_runner
 from nightshift.channels.ref import ChannelRef
-from nightshift.client import Nightshift, Work
-from nightshift.deliveries.delivery import NewDelivery
+from nightshift.client import Nightshift, Speak, Work
+from nightshift.deliveries.delivery import LONGEST_TEXT, DeliveryState, NewDelivery
 from nightshift.errors import BadSetting, Forbidden
 from nightshift.runs.carry import Run
 from nightshift.runs.states import State
 from nightshift.settings import Settings
 from nightshift.store import store_now
+from nightshift.web.api import deliveries as api
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.llm.asking import serving
@@ -34,6 +36,7 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pauses and leases short enough for tests."""
     for name, seconds in (("GATHER_S", 0.05), ("FIRST_PAUSE_S", 0.01), ("LONGEST_PAUSE_S", 0.05)):
         monkeypatch.setattr(client, name, seconds)
+    monkeypatch.setattr(api, "UNTIL_CONNECTED", timedelta(milliseconds=20))
     monkeypatch.setenv("NIGHTSHIFT_LEASE_SECONDS", "1.5")
     bootstrap.rules.cache_clear()
     yield
@@ -44,6 +47,7 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def bot(here: Served, tokens: Tokens) -> AsyncIterator[Nightshift]:
     secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
     async with Nightshift(here.url, secret, platform="discord") as night:
+        night.connected("b")
         yield night
 
 
@@ -74,7 +78,6 @@ async def test_what_a_bot_sees_arrives_in_its_order_and_none_is_lost_when_it_clo
     now = await store_now(stage.ledger.redis)
     async with serve() as here:
         async with bot(here, tokens) as night:
-            night.connected("b")
             default = agents.of(Settings(), "default")
             await until(lambda: here.web.liveness.is_alive(default, ROOM))
             await night.channel(ROOM.id, "general", server_id="s", server_name="Home")
@@ -112,6 +115,20 @@ async def lease(stage: Stage, run: str) -> float:
     row = await stage.ledger.get(run)
     assert row.lease
     return row.lease.timestamp()
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\ud800" * (LONGEST_TEXT + 1)])
+async def test_an_answer_is_as_long_as_it_may_be_and_a_blank_one_is_none(
+    serve: Serve, stage: Stage, tokens: Tokens, text: str
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        run = await hand(stage)
+        assert await (await first(night)).reply(text)
+        row = await stage.ledger.get(run)
+        if text.strip():
+            assert (await here.web.deliveries.get(row.result["delivery"])).text == "?" * LONGEST_TEXT
+        else:
+            assert (row.state, row.reason) == (State.SKIPPED, "declined by its bot: its answer was blank")
 
 
 async def test_what_a_bot_leaves_unanswered_is_declined_and_the_next_is_given(
@@ -155,6 +172,24 @@ async def test_an_answer_to_work_that_was_lost_says_so_and_nothing_else(
         assert not await work.reply("too late")
         assert work.lost
         assert not await work.reply("again")
+        await stage.ledger.redis.delete(stage.ledger.keys.run(run))
+        assert not await replace(work, lost=False).reply("is it gone?")
+
+
+async def test_what_is_told_of_a_delivery_that_has_ended_or_gone_is_given_up(
+    serve: Serve, stage: Stage, tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as here, bot(here, tokens) as night:
+        deliveries = here.web.deliveries
+        await deliveries.request(NewDelivery("r@1", ROOM, "one", by="bot", agent="default"))
+        async for delivery in night.deliveries():
+            await deliveries.failed(delivery.id, "ann says so")
+            await delivery.sent("m1")
+            await stage.ledger.redis.delete(stage.ledger.keys.delivery(delivery.id))
+            await delivery.failed("")
+            break
+    assert "it can no longer become sent" in caplog.text
+    assert "no delivery is called 'r@1/0'" in caplog.text
 
 
 async def test_a_bot_that_speaks_for_itself_pulls_what_it_is_to_say_and_tells_what_became_of_it(
@@ -179,6 +214,85 @@ async def test_a_bot_that_speaks_for_itself_pulls_what_it_is_to_say_and_tells_wh
         ]
 
 
+async def test_what_a_bot_is_still_saying_stays_its_own_and_nothing_else_is_taken_meanwhile(
+    serve: Serve, stage: Stage, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "HOLD_EVERY_S", 0.02)
+    async with serve() as here, bot(here, tokens) as night:
+        deliveries = here.web.deliveries
+        for number, room in enumerate((ROOM, ChannelRef("discord", "other"))):
+            await deliveries.request(
+                NewDelivery("r@1", room, "text", number=number, by="bot", agent="default")
+            )
+
+        async def leased(id: str) -> int:
+            return int(await stage.ledger.redis.hget(stage.ledger.keys.delivery(id), "leased") or 0)
+
+        async for delivery in night.deliveries():
+            began = await leased(delivery.id)
+
+            async def renewed(id: str = delivery.id, before: int = began) -> bool:
+                return await leased(id) > before
+
+            await until(renewed)
+            break
+        assert [row.offers for row in await deliveries.rows(["r@1/0", "r@1/1"])] == [1, 0]
+
+
+async def test_a_bot_that_leaves_in_good_order_ends_what_it_is_saying(
+    serve: Serve, tokens: Tokens, stage: Stage
+) -> None:
+    said: list[str] = []
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def speak(_: str, text: str) -> str:
+        said.append(text)
+        asked.set()
+        await answered.wait()
+        return "m1"
+
+    async with serve() as here:
+        made = await here.web.deliveries.request(NewDelivery("r@1", ROOM, "bye", by="bot", agent="default"))
+        secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+        async with Nightshift(here.url, secret, platform="discord", speak=speak) as night:
+            night.connected("b")
+            await asyncio.wait_for(asked.wait(), 5)
+            asyncio.get_running_loop().call_later(0.05, answered.set)
+        assert said == ["bye"]
+        assert (await here.web.deliveries.get(made.id)).state is DeliveryState.SENT
+
+
+async def test_what_may_have_been_said_is_not_said_again_until_somebody_has_looked(
+    serve: Serve,
+    stage: Stage,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("nightshift.deliveries.deliveries.BOT_LEASE", timedelta(milliseconds=20))
+    monkeypatch.setattr(client, "WAIT_S", 0)
+    said = []
+
+    async def speak(_: str, text: str) -> None:
+        said.append(text)
+
+    async with serve() as here:
+        deliveries = here.web.deliveries
+        await deliveries.request(NewDelivery("r@1", ROOM, "one", by="bot", agent="default"))
+        assert await deliveries.offer("default", "default", holding=(), limit=1)  # to one that died
+        secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+        async with Nightshift(here.url, secret, platform="discord", speak=speak) as night:
+            night.connected("b")
+
+            async def ended() -> bool:
+                return (await deliveries.get("r@1/0")).state.ended
+
+            await until(ended)
+        assert (await deliveries.get("r@1/0")).state == "unknown"
+    assert said == []
+    assert "delivery r@1/0 may have been said" in caplog.text
+
+
 async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
     serve: Serve, stage: Stage, tokens: Tokens
 ) -> None:
@@ -195,7 +309,8 @@ async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
         for number, text in enumerate(("one", "too much", "two")):
             await deliveries.request(NewDelivery("r@1", ROOM, text, number=number, by="bot", agent="default"))
         secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
-        async with Nightshift(here.url, secret, platform="discord", speak=speak):
+        async with Nightshift(here.url, secret, platform="discord", speak=speak) as night:
+            night.connected("b")
 
             async def told() -> bool:
                 return all(
@@ -211,6 +326,54 @@ async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
         ("sent", ""),
     ]
     assert rows[0].message_id == "m1"
+
+
+async def test_each_bot_of_an_agent_says_what_goes_to_its_platform_and_to_the_channels_that_it_serves(
+    serve: Serve, tokens: Tokens
+) -> None:
+    said = set()
+
+    def speak_as(process: str) -> Speak:
+        async def speak(channel: str, text: str) -> None:
+            said.add((process, channel, text))
+
+        return speak
+
+    async with serve() as here:
+        deliveries = here.web.deliveries
+        secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
+
+        def bot_on(platform: str, process: str) -> Nightshift:
+            return Nightshift(here.url, secret, platform=platform, process=process, speak=speak_as(process))
+
+        async with (
+            bot_on("discord", "one") as one,
+            bot_on("discord", "two") as two,
+            bot_on("irc", "3") as irc,
+        ):
+            one.connected("b", channels=[1, 11])
+            irc.connected("b")
+            for number, ref in enumerate(
+                ("discord:1", "discord:2", "irc:1", "discord:11", "irc:2", "discord:2")
+            ):
+                to = ChannelRef.parse(ref)
+                await deliveries.request(
+                    NewDelivery("r@1", to, ref, number=number, by="bot", agent="default")
+                )
+
+            async def are_said(number: int) -> bool:
+                return (await deliveries.counts())[DeliveryState.SENT] == number
+
+            await until(lambda: are_said(4))
+            two.connected("b", channels=["2"])
+            await until(lambda: are_said(6))
+    assert said == {
+        ("one", "1", "discord:1"),
+        ("one", "11", "discord:11"),
+        ("two", "2", "discord:2"),
+        ("3", "1", "irc:1"),
+        ("3", "2", "irc:2"),
+    }
 
 
 async def test_a_bot_that_is_not_let_in_is_told_so(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -125,6 +125,38 @@ async def test_a_bot_waits_pulls_and_says_what_became_of_it(
     assert late.status_code == 409
 
 
+async def test_each_process_of_a_bot_is_handed_what_it_serves_once_it_says_that_it_is_connected(
+    bot: Caller, deliveries: Deliveries
+) -> None:
+    async def pull(wait: int = 0, **params: str) -> list[str]:
+        answer = await bot("/v1/deliveries/pull", params={"wait": wait, **params})
+        return [each["id"] for each in answer.json()["deliveries"]]
+
+    async def connect(process: str, *channels: str) -> None:
+        sign = {"platform": "chat", "process": process, "connected_since": "2026-11-20T12:00:00Z"}
+        assert (await bot("/v1/alive", "POST", json={**sign, "channels": channels})).status_code == 200
+
+    made = (await ask(deliveries, by="bot", agent="default")).id
+    assert await pull(platform="discord") == []
+    assert await pull(platform="chat", process="two") == [], "it does not say that it is connected"
+    await connect("one", "elsewhere")
+    await connect("none", "")
+    for process in ("one", "none"):
+        assert await pull(platform="chat", process=process) == [], "it serves other channels"
+    waiting = asyncio.create_task(pull(10, platform="chat", process="two"))
+    await asyncio.sleep(0)
+    await connect("two", ROOM.id, "elsewhere")
+    assert await waiting == [made]
+
+    await deliveries.sent(made, message_id="$1")
+    again = (await ask(deliveries, 1, by="bot", agent="default")).id
+    await connect("whole")
+    assert await pull(platform="chat", process="whole") == [again]
+    refused = await bot("/v1/deliveries/pull", params={"wait": 0, "process": "one"})
+    assert refused.status_code == 422
+    assert "name the platform" in refused.json()["detail"]
+
+
 async def test_a_bot_says_that_it_failed(bot: Caller, deliveries: Deliveries) -> None:
     made = await ask(deliveries, by="bot", agent="default")
     answer = await bot(f"/v1/deliveries/{quote(made.id)}/failed", "POST", json={"reason": "was kicked"})

@@ -14,6 +14,7 @@ from nightshift import agents, bootstrap
 from nightshift.channels.ref import ChannelRef
 from nightshift.heartbeats.beats import Beats
 from nightshift.keys import Keys
+from nightshift.memory.limits import LONGEST_NAME
 from nightshift.settings import Settings
 from nightshift.store import store_now
 from nightshift.web.tokens import Role, Tokens
@@ -71,6 +72,25 @@ async def test_each_message_that_cannot_be_taken_in_says_why_and_the_others_are(
     assert "when it was sent" in outcomes[3]
 
 
+async def test_a_name_or_an_id_of_any_length_costs_no_other_message(
+    bot: Caller, app: FastAPI, at: datetime
+) -> None:
+    long = "x" * 1_001
+    told = await tell(
+        bot,
+        message(at),
+        message(at, "m2", user_name=long, reply_to=long),
+        message(at, long),
+        message(at, "m3", user_id=long),
+        message(at, "m4", channel=long),
+        channels=[{"id": ROOM.id, "name": long, "server_name": long}, {"id": long}],
+    )
+    assert told.json()["outcomes"] == ["new", "new", "no id", "no user's id", "no channel's id"]
+    messages = web_of(app).observer.messages
+    assert {each.user_name for each in await messages.last(ROOM, 10)} == {"Ann", "x" * LONGEST_NAME}
+    assert (await messages.channels.get(ROOM)).title == "x" * LONGEST_NAME
+
+
 async def test_a_text_with_halves_of_characters_or_of_a_megabyte_is_data_like_any_other(
     bot: Caller, at: datetime, app: FastAPI
 ) -> None:
@@ -125,6 +145,18 @@ async def test_another_tenants_channel_is_not_written_to(
     bob = call(await tokens.create("bob's bot", Role.BOT, tenant="b", agent="bob"))
     told = await tell(bob, message(at, "m2"), channels=[{"id": ROOM.id, "name": "mine now"}])
     assert told.json()["outcomes"] == ["another tenant's channel"]
+
+
+async def test_no_tenant_claims_what_anothers_token_would_read(
+    call: Call, app: FastAPI, tokens: Tokens, at: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTSHIFT_AGENTS__BOB__TENANT", "b")
+    bootstrap.settings.cache_clear()
+    bob = call(await tokens.create("bob's bot", Role.BOT, tenant="b", agent="bob"))
+    for told in ({"messages": [message(at)]}, {"channels": [{"id": ROOM.id}]}):
+        refused = await bob("/v1/observe", "POST", json={"platform": "local"} | told)
+        assert (refused.status_code, "another tenant" in refused.text) == (403, True)
+    assert await web_of(app).observer.messages.channels.find(ChannelRef("local", ROOM.id)) is None
 
 
 async def test_too_much_at_once_is_refused_before_it_is_read(bot: Caller, call: Call, at: datetime) -> None:

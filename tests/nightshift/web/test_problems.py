@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.keys import Keys
+from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.runs.states import done
 from nightshift.settings import Settings
 from nightshift.store import store_now
@@ -37,9 +38,9 @@ MALFORMED = [
     "/v1/runs?after=ended:99999999999999999:run",
     "/v1/runs?after=ended:-1:run",
     "/v1/runs?after=ended:nan:run",
-    f"/v1/runs?after=open:1:{'x' * 600}",
-    f"/v1/runs?source={'x' * 501}",
-    f"/v1/runs/{'x' * 501}",
+    f"/v1/runs?after=open:1:{'x' * LONGEST_RUN_ID}",
+    f"/v1/runs?source={'x' * (LONGEST_RUN_ID + 1)}",
+    f"/v1/runs/{'x' * (LONGEST_RUN_ID + 1)}",
     "/v1/jobs?limit=-1",
     f"/v1/jobs?after={'x' * 201}",
     f"/v1/jobs/{'x' * 201}",

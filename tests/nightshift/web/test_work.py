@@ -13,7 +13,7 @@ import pytest
 
 from nightshift import agents, bootstrap
 from nightshift.agents.runner import hand_to_runner
-from nightshift.channels.ref import ChannelRef
+from nightshift.channels.ref import LONGEST_ID, ChannelRef
 from nightshift.runs.carry import Run
 from nightshift.runs.states import done
 from nightshift.settings import Settings
@@ -27,12 +27,12 @@ from tests.nightshift.web.serving import Served
 ROOM = ChannelRef("discord", "a/b:{c} d%")
 
 
-async def hand(stage: Stage, tenant: str = "default") -> str:
-    """Hand the agent something to do; returns its path."""
-    cause = await stage.run("heartbeat:x", queue="heartbeat", tenant=tenant)
+async def hand(stage: Stage, ref: ChannelRef = ROOM) -> str:
+    """Hand the agent something to do; returns the id of its run."""
+    cause = await stage.run(f"heartbeat:{ref}", queue="heartbeat")
     row = await stage.claim(cause)
     agent = agents.of(Settings(), "default")
-    run = await hand_to_runner(Run(row, stage.ledger), agent, ROOM, "heartbeat", "Say good night.")
+    run = await hand_to_runner(Run(row, stage.ledger), agent, ref, "heartbeat", "Say good night.")
     await stage.ledger.settle(cause, row.token, done())
     return run
 
@@ -78,6 +78,27 @@ async def test_a_bot_declines(ann: Caller, stage: Stage) -> None:
     body = {"token": work["token"], "reason": "nothing to add"}
     assert (await ann(f"/v1/work/{quote(run, safe='')}/decline", "POST", json=body)).status_code == 200
     assert (await stage.ledger.get(run)).reason == "declined by its bot: nothing to add"
+
+
+async def test_work_of_a_channel_with_the_longest_of_ids_is_renewed_and_answered_and_found_again(
+    ann: Caller, admin: Caller, stage: Stage
+) -> None:
+    ref = ChannelRef("p" * 32, "\N{SMILING FACE WITH SMILING EYES}" * LONGEST_ID)
+    run = await hand(stage, ref)
+    claim = {"token": (await ann("/v1/work?wait=0")).json()["token"]}
+    path = f"/v1/work/{quote(run, safe='')}"
+    assert (await ann(f"{path}/renew", "POST", json=claim)).status_code == 200
+    said = await ann(f"{path}/reply", "POST", json=claim | {"text": "good night"})
+    id = said.json()["delivery"]
+    assert (await ann(f"{path}/decline", "POST", json=claim)).status_code == 200
+
+    assert (await admin(f"/v1/runs/{quote(run, safe='')}")).json()["id"] == run
+    assert (await admin(f"/v1/deliveries/{quote(id, safe='')}")).json()["id"] == id
+    listed = await admin("/v1/deliveries", params={"channel": str(ref), "after": f"{10**15}:{id}"})
+    assert [each["id"] for each in listed.json()["deliveries"]] == [id]
+    runs = await admin("/v1/runs", params={"source": f"delivery:{ref}"})
+    (sending,) = runs.json()["runs"]
+    assert (await admin("/v1/runs", params={"after": f"ended:{10**15}:{sending['id']}"})).status_code == 200
 
 
 async def test_a_claim_that_no_longer_counts_is_a_conflict_and_says_so(ann: Caller, stage: Stage) -> None:
