@@ -39,19 +39,19 @@ ROOMS = {
         ("Cleo", "Is it? They close early in winter."),
     ),
 }
-#: What the simulated model answers to a look into a channel: mostly that there is nothing to say.
+#: What the simulated model answers to a look into a channel: every other time that there is nothing to say.
 ANSWERS: Mapping[str, Sequence[bool | str | None]] = {
-    "act": [False, False, True, False, True, False],
-    "topic": ["", "", "an open question", "", "what is next", ""],
+    "act": [False, True, True, False, True, False],
+    "topic": ["", "a promise", "an open question", "", "what is next", ""],
     "say": [
         None,
-        None,
+        "[simulated] Shall I remind you of that tomorrow?",
         "[simulated] Was that question answered?",
         None,
         "[simulated] What comes next here?",
         None,
     ],
-    "why": ["all is settled", "small talk", "a question is open", "all is said", "plans are made", "quiet"],
+    "why": ["all is settled", "promised", "a question is open", "all is said", "plans are made", "quiet"],
 }
 
 
