@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.deployment import Deployment
+from tests.faults.deployment import UNHURRIED, Deployment
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,13 @@ def core() -> Iterator[Path]:
 async def deployment(core: Path) -> AsyncIterator[Deployment]:
     """The shared core; the test starts the workers that it will mistreat."""
     async with Deployment(core) as shared:
+        yield shared
+
+
+@pytest.fixture
+async def unhurried(core: Path) -> AsyncIterator[Deployment]:
+    """The shared core; workers that the test starts lose no lease, however busy the machine."""
+    async with Deployment(core, UNHURRIED) as shared:
         yield shared
 
 

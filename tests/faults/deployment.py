@@ -28,8 +28,11 @@ CHECKOUT = Path(__file__).parents[2]
 MARK = "tests.faults.work.leave_a_mark"
 #: Short enough for tests; everything else follows in proportion.
 LEASE = timedelta(seconds=3)
-SETTINGS = f"""
-lease_seconds = {LEASE.total_seconds()}
+
+
+def settings_with(lease: timedelta) -> str:
+    return f"""
+lease_seconds = {lease.total_seconds()}
 [celery]
 imports = ["tests.faults.work"]
 worker_soft_shutdown_timeout = 0.5
@@ -38,6 +41,10 @@ redbeat_lock_timeout = 3
 every = 1
 """
 
+
+SETTINGS = settings_with(LEASE)
+#: For workers that lose no lease, however busy the machine.
+UNHURRIED = settings_with(timedelta(minutes=1))
 
 #: A machine with everything else to do starts a process in this time.
 STARTED = 60

@@ -78,17 +78,17 @@ async def _frozen_with_a_hint_in_its_socket(deployment: Deployment, worker: str)
     raise AssertionError("the worker never waited for a message when it was frozen")
 
 
-async def test_three_deploys_during_one_long_run_do_not_make_it_give_up(deployment: Deployment) -> None:
-    run = await deployment.ask("long", seconds=4)
+async def test_three_deploys_during_one_long_run_do_not_make_it_give_up(unhurried: Deployment) -> None:
+    run = await unhurried.ask("long", seconds=4)
     for deploy in range(4):
-        await deployment.start_worker(f"release-{deploy}", "io")
-        await deployment.until_marked(run, "began", times=deploy + 1)
+        await unhurried.start_worker(f"release-{deploy}", "io")
+        await unhurried.until_marked(run, "began", times=deploy + 1)
         if deploy < 3:
-            deployment.signal(f"release-{deploy}", signal.SIGTERM)
-            deployment.processes[f"release-{deploy}"].wait()
-    row = await deployment.until_state(run, State.DONE, seconds=15)
+            unhurried.signal(f"release-{deploy}", signal.SIGTERM)
+            unhurried.processes[f"release-{deploy}"].wait()
+    row = await unhurried.until_state(run, State.DONE, seconds=15)
     assert (row.attempts, row.retries) == (0, 0)
-    await deployment.check()
+    await unhurried.check()
 
 
 async def test_redis_killed_under_load_loses_nothing_and_work_resumes(

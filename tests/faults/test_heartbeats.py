@@ -17,7 +17,7 @@ from nightshift.memory.messages import Messages
 from nightshift.runs.row import run_id, to_ms
 from nightshift.runs.states import State
 from nightshift.store import store_now
-from tests.faults.deployment import SETTINGS, Deployment, until
+from tests.faults.deployment import UNHURRIED, Deployment, until
 from tests.nightshift.heartbeats.model import Model, answering
 
 ROOM = ChannelRef("local", "lounge")
@@ -41,7 +41,7 @@ runner = "model"
 quiet_from = "00:00"
 quiet_until = "00:00"
 """
-    async with Deployment(core, SETTINGS + told) as here:
+    async with Deployment(core, UNHURRIED + told) as here:
         yield here
 
 

@@ -28,14 +28,22 @@ from tests.nightshift.runs.model import Clock, request
 
 
 @pytest.fixture
-async def impatient(redis_socket: Path) -> AsyncIterator[Redis]:
-    """A client that gives up on a store which does not answer within a moment."""
-    async with new_client(f"unix://{redis_socket}?db=0", retries=0, timeout=0.05) as client:
+async def store(redis_socket: Path) -> AsyncIterator[Redis]:
+    """A client that tries once, and can lose its way to the store."""
+    async with new_client(f"unix://{redis_socket}?db=0", retries=0) as client:
         yield client
 
 
+async def lead(store: Redis, socket: Path) -> None:
+    """From now on look for the store behind this socket."""
+    await store.connection_pool.disconnect()
+    # Each connection remembers its own way.
+    store.connection_pool.reset()  # type: ignore[no-untyped-call]
+    store.connection_pool.connection_kwargs["path"] = str(socket)
+
+
 async def test_an_answer_outlasts_a_store_that_goes_away_and_is_counted_once_it_is_back(
-    redis: Redis, impatient: Redis, keys: Keys
+    redis: Redis, store: Redis, keys: Keys, redis_socket: Path, tmp_path: Path
 ) -> None:
     asked = 0
 
@@ -43,19 +51,17 @@ async def test_an_answer_outlasts_a_store_that_goes_away_and_is_counted_once_it_
         nonlocal asked
         asked += 1
         if asked == 1:
-            await redis.client_pause(60_000, all=False)
+            await lead(store, tmp_path / "nowhere")
         return web.json_response(completion())
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", answer)
     async with (
         serving(app) as origin,
-        asking(impatient, keys, model=model_at(f"{origin}/v1", key="sk-one")) as client,
+        asking(store, keys, model=model_at(f"{origin}/v1", key="sk-one")) as client,
     ):
-        try:
-            first = await client.models.ask("flash", HELLO, PAYER)
-        finally:
-            await redis.client_unpause()
+        first = await client.models.ask("flash", HELLO, PAYER)
+        await lead(store, redis_socket)
         assert await redis.zcard(keys.holds) == 1
         second = await client.models.ask("flash", HELLO, PAYER)
 
