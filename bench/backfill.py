@@ -15,13 +15,13 @@ from redis.asyncio import Redis
 from bench.rounds import Figures, options, report
 from bench.scene import Scene, scene, start_pulse, until_worker_answers
 from nightshift.embedded import EmbeddedServer, binaries
-from nightshift.graph.graph import Graph
 from nightshift.graph.messages import MessageGraph
-from nightshift.keys import Keys
 from nightshift.platforms.local import LocalPlatform
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import State
+from nightshift.store.graph import Graph
+from nightshift.store.keys import Keys
 
 LOOK = "job:startup_channel_backfill"
 TALK = "the harbour opens at dawn and the museum closes when the last visitor has left for the night"

@@ -17,8 +17,8 @@ import psutil
 
 from bench.rounds import Figures, options, report
 from bench.scene import CHECKOUT, Scene, quantile, scene
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 
 RATE, LISTENERS, BATCH = 1_000, 50, 20
 SECRET = "of-this-benchmark-and-of-nothing-else"  # noqa: S105  lets nobody in anywhere else

@@ -13,16 +13,17 @@ from redis.asyncio import Redis
 
 from bench.rounds import Figures, options, report
 from bench.scene import scene
+from nightshift.base.instants import to_ms
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.jobs.view import read_jobs
-from nightshift.keys import Keys
-from nightshift.pages import Place
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, run_id, to_ms
+from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.schedule import Schedule, put_schedules
+from nightshift.store.keys import Keys
+from nightshift.store.pages import Place
 from nightshift.time.cadence import Every
 
 FEW, PAGE, TIMES, BATCH = 1_000, 50, 200, 2_000

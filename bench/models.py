@@ -143,7 +143,6 @@ async def sdk(
 async def ask(url: str) -> AsyncIterator[Call]:
     """The whole way."""
     from nightshift.freeze import Freeze
-    from nightshift.keys import Keys
     from nightshift.llm.breaker import Breaker
     from nightshift.llm.calls import Calls
     from nightshift.llm.endpoints import endpoint_part, key_sources
@@ -156,7 +155,8 @@ async def ask(url: str) -> AsyncIterator[Call]:
     from nightshift.money.purse import Purse
     from nightshift.parts import Parts
     from nightshift.settings import BudgetSettings, ModelSettings, Settings
-    from nightshift.store import new_client
+    from nightshift.store.client import new_client
+    from nightshift.store.keys import Keys
 
     told = {"url": url, "name": "flash-simulated", "key": "x"}
     settings = Settings.model_construct(model=ModelSettings.model_validate(told))

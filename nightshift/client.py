@@ -37,8 +37,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
-from nightshift.deliveries.delivery import LONGEST_TEXT as LONGEST_ANSWER
-from nightshift.errors import BadSetting, Forbidden, NightshiftError
+from nightshift.base.errors import BadSetting, Forbidden, NightshiftError
+from nightshift.base.limits import LONGEST_DELIVERY as LONGEST_ANSWER
 
 if TYPE_CHECKING:
     import aiohttp

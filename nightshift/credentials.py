@@ -14,9 +14,9 @@ from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import NamedTemporaryFile
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
+from nightshift.base.files import private_folder
 from nightshift.settings import Settings
-from nightshift.supervise import private_folder
 
 FLOWER = "flower"
 WEB = "web"

@@ -15,22 +15,23 @@ from redis.exceptions import RedisError
 
 from nightshift import bootstrap, embedded
 from nightshift.agents.liveness import Bot
-from nightshift.errors import BadSetting, UnsafeStore
+from nightshift.base.errors import BadSetting, UnsafeStore
+from nightshift.base.home import SETTINGS_FILE
+from nightshift.base.words import span, times, when
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
 from nightshift.jobs.table import JobStatus, read_table
 from nightshift.llm.endpoints import why_not_reached
 from nightshift.llm.standing import EndpointStanding, read_endpoints
 from nightshift.overview import Overview, consumers, leader, read_overview
-from nightshift.phrases import span, times, when
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Platform, Readiness
 from nightshift.ports import refuse_taken_port
 from nightshift.queues import QUEUE_NAMES, VISIBILITY_TIMEOUT
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import MAIN, SETTINGS_FILE, PlatformSettings, Settings
-from nightshift.store import new_client, store_now, translated
+from nightshift.settings import MAIN, PlatformSettings, Settings
+from nightshift.store.client import new_client, store_now, translated
 from nightshift.switches import Switches
 
 OLDEST_PYTHON = (3, 12)

@@ -24,12 +24,13 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ResponseError
 
+from nightshift.base.errors import BadSetting, UnsafeStore
+from nightshift.base.files import private_folder
 from nightshift.credentials import redis_password
-from nightshift.errors import BadSetting, UnsafeStore
 from nightshift.ports import port_trouble, refuse_taken_port
 from nightshift.settings import Settings
-from nightshift.store import AWAY, new_client, translated
-from nightshift.supervise import Process, StartFailed, last_lines, private_folder
+from nightshift.store.client import AWAY, new_client, translated
+from nightshift.supervise import Process, StartFailed, last_lines
 
 LOOPBACK = "127.0.0.1"
 PORT_VARIABLE = "NIGHTSHIFT_REDIS_PORT"

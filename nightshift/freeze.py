@@ -18,14 +18,14 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.errors import Frozen
-from nightshift.events import publish_event
-from nightshift.keys import Keys
-from nightshift.phrases import clock
+from nightshift.base.errors import Frozen
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.words import clock
 from nightshift.queues import MODEL_QUEUES
-from nightshift.runs.row import from_ms, to_ms
 from nightshift.runs.spread import spread_waiting
-from nightshift.store import store_now, text_field
+from nightshift.store.client import store_now, text_field
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 
 log = structlog.get_logger("nightshift.freeze")
 

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import structlog
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 
 log = structlog.get_logger("nightshift.liveness")
 

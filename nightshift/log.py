@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import structlog
 
-from nightshift.masking import masked
+from nightshift.base.masking import masked
 
 
 def configure_logging(style: Literal["auto", "json", "console"] = "auto", level: int = logging.INFO) -> None:

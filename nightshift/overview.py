@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from redis.asyncio import Redis
 
 from nightshift.agents.liveness import AgentLiveness, Bot
+from nightshift.base.instants import from_ms
 from nightshift.freeze import Freezing
-from nightshift.keys import Keys
 from nightshift.llm.standing import read_endpoints
-from nightshift.pages import LOOK_THROUGH
 from nightshift.platforms.connections import Connections
 from nightshift.processes import Process, read_processes
 from nightshift.queues import QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import from_ms
 from nightshift.runs.states import ENDED, OPEN
 from nightshift.settings import Settings
-from nightshift.store import AWAY, store_now, text_hash, text_list
+from nightshift.store.client import AWAY, store_now, text_hash, text_list
+from nightshift.store.keys import Keys
+from nightshift.store.pages import LOOK_THROUGH
 from nightshift.switches import Switches
 
 #: A holder of the pulse looks again just when its shift lapses, and may come a little late.

@@ -18,16 +18,14 @@ from typing import Any
 
 import structlog
 
-from nightshift.errors import NotPossible, Overloaded, PermanentError, TransientError
-from nightshift.masking import masked
-from nightshift.phrases import span, stamp, times
+from nightshift.base.errors import NotPossible, Overloaded, PermanentError, TransientError
+from nightshift.base.masking import reason_of
+from nightshift.base.words import span, stamp, times
 
 log = structlog.get_logger("nightshift.parts")
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=60)
-#: What is told of a crash is cut to this.
-LONGEST_REASON = 200
 
 _EPOCH = datetime.now(UTC) - timedelta(seconds=time.monotonic())
 
@@ -249,8 +247,3 @@ async def _attempt(call: Callable[[], Awaitable[object]], within: timedelta) -> 
         return calling.result() if calling.done() else TimeoutError(f"no answer within {span(within)}")
     finally:
         calling.cancel()
-
-
-def reason_of(error: BaseException) -> str:
-    """What went wrong, in a few words without secrets."""
-    return masked(f"{type(error).__name__}: {error}")[:LONGEST_REASON]

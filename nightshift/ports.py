@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 
 
 def refuse_taken_port(host: str, port: int, variable: str) -> None:

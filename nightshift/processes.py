@@ -12,9 +12,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
-from nightshift.phrases import times
-from nightshift.runs.row import from_ms
+from nightshift.base.instants import from_ms
+from nightshift.base.words import times
+from nightshift.store.keys import Keys
 
 REPORT_EVERY = timedelta(seconds=5)
 #: Who has not been heard of for this long counts as gone.

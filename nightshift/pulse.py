@@ -16,7 +16,7 @@ from typing import Any, Self
 import structlog
 from redis.exceptions import RedisError
 
-from nightshift.errors import NightshiftError
+from nightshift.base.errors import NightshiftError
 from nightshift.queues import MODEL_QUEUES
 from nightshift.runs.ledger import DueBeat, Hint, Ledger, Look
 from nightshift.schedules.recording import record_due

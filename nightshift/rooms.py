@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from nightshift import agents
 from nightshift.agents.observing import Observer
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Kind, Observed
 from nightshift.platforms.local import LocalPlatform
 from nightshift.settings import Settings

@@ -37,46 +37,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-import nightshift
-from nightshift.errors import BadSchedule, BadSetting
+from nightshift.base.errors import BadSchedule, BadSetting
+from nightshift.base.fields import Address
+from nightshift.base.home import PREFIX, SETTINGS_FILE, default_home, demo_home, simulated_model
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.money.payer import Level
 from nightshift.runs.states import SHARE
 from nightshift.time.zones import zone
 
-CHECKOUT = Path(nightshift.__file__).parent.parent
-SETTINGS_FILE = "nightshift.toml"
-PREFIX = "NIGHTSHIFT_"
 #: What Kubernetes tells a pod of Services whose names begin like ours.
 SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT_\d+_\w+$")
-
-
-#: What says that somebody has set nightshift up, besides a settings file.
-SET_UP = ("SETTINGS_FILE", "STATE_URL", "MODEL", "MODEL__URL", "ENDPOINTS", "MODELS")
-
-
-def own_home() -> Path:
-    """A folder inside the checkout, or one in the user's home when there is no checkout."""
-    if (CHECKOUT / "beat_schedule.py").exists():
-        return CHECKOUT / ".nightshift"
-    return Path.home() / ".nightshift"
-
-
-def demo_home() -> Path:
-    """Where everything lives until nightshift is set up: what is simulated never mixes with what is real."""
-    return own_home().with_name(".nightshift-demo")
-
-
-def default_home() -> Path:
-    """Our own home once somebody has set nightshift up, by a file or in the environment; else the demo's."""
-    files = own_home() / SETTINGS_FILE, Path(SETTINGS_FILE)
-    set_up = any(PREFIX + name in os.environ for name in SET_UP) or any(file.exists() for file in files)
-    return own_home() if set_up else demo_home()
-
-
-def simulated_model(home: Path) -> Path:
-    """The file in which `nightshift up` says where the model is that it simulates, as long as it does."""
-    return home / "run" / "simulated-model"
 
 
 #: The demo is watched, so it does not let hours pass, nor keep the night.
@@ -139,7 +109,6 @@ class ModelSettings(BaseModel):
     name: str = "simulated/flash"
 
 
-Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 Use = Literal["flash", "chat", "extract", "judge", "embed"]
 EndpointName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]

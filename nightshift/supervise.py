@@ -21,7 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Self, TextIO
 
-from nightshift.errors import BadSetting, NightshiftError, PermanentError
+from nightshift.base.errors import BadSetting, NightshiftError, PermanentError
+from nightshift.base.files import private_folder
 
 if TYPE_CHECKING:
     import psutil  # 6 MB, so at run time only whoever clears or records processes pays for it
@@ -58,18 +59,6 @@ class HomeInUse(PermanentError):
 
 class StartFailed(PermanentError):
     """A process ended, or gave no answer, before it was ready."""
-
-
-def private_folder(path: Path) -> Path:
-    """Make a folder that only this user can enter, or say which one cannot be had."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
-    except OSError as error:
-        raise BadSetting(
-            f"cannot write to {path}: {error.strerror}; set NIGHTSHIFT_HOME to a folder of your own"
-        ) from error
-    return path
 
 
 @contextmanager

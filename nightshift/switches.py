@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.freeze import FROZEN, Freezing
-from nightshift.keys import Keys
 from nightshift.settings import Settings
 from nightshift.shadow import CALLS, SHADOW
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.keys import Keys
 
 #: Switches that exist, and what each does while it is on.
 KNOWN = {

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from nightshift.base.instants import from_ms, to_ms
 from nightshift.jobs.row import source_of
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import from_ms, to_ms
-from nightshift.store import take, walk_index
+from nightshift.store.client import take, walk_index
 
 
 @dataclass(frozen=True, order=True)

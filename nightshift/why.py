@@ -11,19 +11,20 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from nightshift.agents.liveness import AgentLiveness
+from nightshift.base.errors import UnknownDelivery
+from nightshift.base.instants import from_ms
+from nightshift.base.words import clock, money, span, times, when
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.errors import UnknownDelivery
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
 from nightshift.jobs.view import next_slot
 from nightshift.overview import consumers, read_pulse
-from nightshift.phrases import clock, money, span, times, when
 from nightshift.processes import Process, read_processes
 from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, PULL
 from nightshift.runs.ledger import Ledger, Skip
-from nightshift.runs.row import RunRow, from_ms, run_id
+from nightshift.runs.row import RunRow, run_id
 from nightshift.runs.states import State
-from nightshift.store import store_now, text_hash
+from nightshift.store.client import store_now, text_hash
 from nightshift.switches import Switches
 from nightshift.time.cadence import Cadence, cadence_from
 

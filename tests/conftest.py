@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 from xdist.scheduler import LoadScopeScheduling
 
 from nightshift.embedded import EmbeddedServer, binaries
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
+from nightshift.store.keys import Keys
 
 # Whoever runs the tests in the background has SIGINT ignored, and so would every process that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -31,8 +31,7 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError, ResponseE
 
 import beat_schedule
 from nightshift import bootstrap
-from nightshift.errors import NightshiftError, StoreFull, StoreUnreachable, UnknownJob
-from nightshift.events import publish_event
+from nightshift.base.errors import NightshiftError, StoreFull, StoreUnreachable, UnknownJob
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Job, source_of
 from nightshift.jobs.slots import announce, request
@@ -40,7 +39,8 @@ from nightshift.jobs.table import JobStatus, Rows, resolve, store_table
 from nightshift.processes import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Advance, Ledger
 from nightshift.schedules.slots import recordings
-from nightshift.store import AWAY, new_client, store_now
+from nightshift.store.client import AWAY, new_client, store_now
+from nightshift.store.events import publish_event
 from nightshift.switches import Switches
 from nightshift.time.cadence import Cadence
 from nightshift.time.misfire import catch_up, grace

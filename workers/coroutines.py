@@ -30,7 +30,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_logger
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 
 try:
     from uvloop import new_event_loop

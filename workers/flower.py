@@ -22,10 +22,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
 from nightshift import bootstrap
+from nightshift.base.errors import BadSetting
+from nightshift.base.masking import masked
 from nightshift.credentials import flower_credentials
-from nightshift.errors import BadSetting
 from nightshift.log import configure_logging
-from nightshift.masking import masked
 
 MAX_TASKS = 10_000
 #: The exit code of the command line for wrong settings.

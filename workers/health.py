@@ -21,9 +21,9 @@ from celery import bootsteps
 from redis.exceptions import RedisError
 
 from nightshift import bootstrap
-from nightshift.errors import NightshiftError
-from nightshift.parts import reason_of
-from nightshift.phrases import span, stamp
+from nightshift.base.errors import NightshiftError
+from nightshift.base.masking import reason_of
+from nightshift.base.words import span, stamp
 from nightshift.processes import REPORT_EVERY, leave, report
 from workers.coroutines import LoopThread, loop_thread
 

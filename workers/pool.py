@@ -33,7 +33,7 @@ from celery.utils.log import get_logger
 from celery.worker import state
 from kombu.asynchronous import get_event_loop
 
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 from workers.coroutines import (
     Stoppable,
     StopReason,

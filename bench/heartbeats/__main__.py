@@ -19,7 +19,8 @@ from bench.heartbeats.noted import NOTED
 from bench.rounds import Figures, options, report
 from bench.scene import Scene, quantile, scene, start_pulse, until_worker_answers
 from nightshift.agents.liveness import AgentLiveness
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.freeze import Freeze
 from nightshift.heartbeats.beating import Beaten, Beating
 from nightshift.heartbeats.beats import Beats
@@ -31,7 +32,6 @@ from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
 from nightshift.platforms.known import new_platform
 from nightshift.runs.ledger import DueBeat
-from nightshift.runs.row import to_ms
 from nightshift.settings import Settings
 
 STORED, DUE = 100_000, 10_000

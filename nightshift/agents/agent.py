@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Literal
 
-from nightshift.errors import UnknownAgent
+from nightshift.base.errors import UnknownAgent
 from nightshift.settings import DEFAULT_AGENT, AgentSettings, Settings
 
 #: Who writes what an agent says: its own bot, which asks us for work, or a model that we ask.

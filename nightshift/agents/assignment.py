@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.money.payer import Kind
 from nightshift.runs.row import RunRow

@@ -11,10 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
-from nightshift.runs.row import from_ms, to_ms
-from nightshift.store import store_now, text_field, text_hash
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.refs import ChannelRef
+from nightshift.store.client import store_now, text_field, text_hash
+from nightshift.store.keys import Keys
 
 #: Who has said nothing for this long is gone; a bot says it three times as often.
 GONE_AFTER = timedelta(seconds=90)

@@ -10,15 +10,15 @@ from redis.asyncio import Redis
 
 from nightshift import agents
 from nightshift.agents.agent import Agent
+from nightshift.base.errors import Forbidden, RateLimited
 from nightshift.channels.channel import SeenChannel
-from nightshift.errors import Forbidden, RateLimited
 from nightshift.heartbeats.beats import Beats
-from nightshift.keys import Keys
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Observed
 from nightshift.memory.messages import Messages, ObserveResult
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 
 #: Messages that one agent may tell of within a minute.
 MOST_A_MINUTE = 12_000

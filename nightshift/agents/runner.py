@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from nightshift.agents.agent import Agent
 from nightshift.agents.assignment import Assignment
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.money.payer import Kind
 from nightshift.queues import PULL
 from nightshift.runs.carry import Run

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 from nightshift.agents.agent import Agent
 from nightshift.agents.assignment import Assignment, answer
+from nightshift.base.errors import LostLease, NotPossible, UnknownRun
+from nightshift.base.instants import from_ms
 from nightshift.deliveries.delivery import Delivery, NewDelivery
-from nightshift.errors import LostLease, NotPossible, UnknownRun
 from nightshift.queues import PULL
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRow, from_ms
+from nightshift.runs.row import RunRow
 from nightshift.runs.states import State, crashed, done, retry_pause, skipped
 
 #: Of what is offered, how much is tried before the bot is told to come again.

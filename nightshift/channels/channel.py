@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.runs.row import from_ms
+from nightshift.base.instants import from_ms
+from nightshift.base.refs import ChannelRef
 
 #: The quiet hours of a channel that has none, whatever its agent's are.
 NEVER = "never"

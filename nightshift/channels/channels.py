@@ -12,16 +12,16 @@ from datetime import datetime, time
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
+from nightshift.base.errors import BadSetting, UnknownChannel
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import fit_name
 from nightshift.channels.channel import NEVER, Channel, SeenChannel
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadSetting, UnknownChannel
-from nightshift.events import publish_event
-from nightshift.keys import Keys
 from nightshift.memory.audience import chosen_audience
-from nightshift.memory.limits import fit_name
-from nightshift.pages import Page, Place, read_page, walk
-from nightshift.scripts import Scripts
-from nightshift.store import text_hash, text_list
+from nightshift.store.client import text_hash, text_list
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
+from nightshift.store.pages import Page, Place, read_page, walk
+from nightshift.store.scripts import Scripts
 
 
 class Channels:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import BeatRow, source_of
 from nightshift.memory.messages import Messages

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nightshift.errors import BadSchedule, BadSetting, NightshiftError, StoreUnreachable, UnsafeStore
-from nightshift.phrases import stamp
+from nightshift.base.errors import BadSchedule, BadSetting, NightshiftError, StoreUnreachable, UnsafeStore
+from nightshift.base.words import stamp
 
 if TYPE_CHECKING:  # a third of a second, for commands that ask nothing
     from redis.asyncio import Redis
@@ -46,7 +46,7 @@ def ask[T](question: Callable[[Deployment], Awaitable[T]]) -> T:
     """Put the question to the deployment that the settings name; it answers within seconds or not at all."""
     from nightshift import bootstrap
     from nightshift.runs.ledger import Ledger
-    from nightshift.store import new_client
+    from nightshift.store.client import new_client
     from nightshift.switches import Switches
 
     async def asked() -> T:
@@ -66,7 +66,7 @@ def run[T](work: Coroutine[Any, Any, T]) -> T:
     """Do it, and put a Redis error in our own words."""
     from redis.exceptions import RedisError
 
-    from nightshift.store import translated
+    from nightshift.store.client import translated
 
     try:
         return asyncio.run(work)

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 import nightshift
+from nightshift.base.errors import NightshiftError
 from nightshift.cli.answers import exit_code, explain, note
 from nightshift.cli.budget import budget
 from nightshift.cli.costs import costs
@@ -25,7 +26,6 @@ from nightshift.cli.shadow import shadow
 from nightshift.cli.switches import switches
 from nightshift.cli.tokens import tokens
 from nightshift.cli.web import web
-from nightshift.errors import NightshiftError
 
 EXIT_CODES = """
 Exit codes: 0 fine; 1 the answer is no, or what was asked for is not there or not possible; 2 wrong use

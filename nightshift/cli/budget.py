@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import money
 from nightshift.cli.answers import Deployment, Json, ask, show_facts, show_json, show_table, who
 from nightshift.money.payer import Level
-from nightshift.phrases import money
 
 if TYPE_CHECKING:
     from nightshift.money.budget import Account, Budget

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightshift.base.words import clock, when
 from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
-from nightshift.phrases import clock, when
 
 if TYPE_CHECKING:
     from nightshift.channels.channel import Channel
@@ -107,7 +107,7 @@ def show(ref: Ref, json: Json = False) -> None:
 
 
 async def _show(here: Deployment, ref: str) -> tuple[Channel, int]:
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
     from nightshift.memory.messages import Messages
 
     channel = await channels_of(here).get(ChannelRef.parse(ref))
@@ -122,7 +122,7 @@ def pause(ref: Ref) -> None:
 
 
 async def _pause(here: Deployment, ref: str) -> None:
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
 
     await channels_of(here).pause(ChannelRef.parse(ref), by=who())
 
@@ -135,7 +135,7 @@ def resume(ref: Ref) -> None:
 
 
 async def _resume(here: Deployment, ref: str) -> None:
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
 
     await channels_of(here).resume(ChannelRef.parse(ref), by=who())
 
@@ -167,7 +167,7 @@ async def _set(
     here: Deployment, ref: str, audience: str | None, quiet: str | None, agent: str | None
 ) -> Channel:
     from nightshift import agents, bootstrap
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
 
     named = agents.of(bootstrap.settings(), agent) if agent else None
     return await channels_of(here).set(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import MILLION, money
 from nightshift.cli.answers import WRONG_USE, Deployment, Json, ask, note, show_json, show_table
 from nightshift.money.payer import Listed
-from nightshift.phrases import MILLION, money
 
 if TYPE_CHECKING:
     from nightshift.money.costs import CostRow
@@ -57,7 +57,7 @@ def costs(
 
 async def _read(here: Deployment, by: Listed, days: int) -> Sequence[CostRow]:
     from nightshift.money.costs import read_costs
-    from nightshift.store import store_now
+    from nightshift.store.client import store_now
 
     redis, keys = here.ledger.redis, here.ledger.keys
     return await read_costs(redis, keys, by, until=(await store_now(redis)).date(), days=days)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.errors import NotPossible
+from nightshift.base.words import span
 from nightshift.cli.answers import Deployment, Json, ask, note, show_json
 from nightshift.cli.runs import show_run, show_runs
 from nightshift.cli.words import duration
-from nightshift.errors import NotPossible
-from nightshift.phrases import span
 from nightshift.runs.states import State
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def replay(
 async def _replay(
     here: Deployment, runs: Sequence[str] | None, older_than: timedelta | None, *, dry_run: bool, yes: bool
 ) -> list[RunRow]:
-    from nightshift.store import store_now
+    from nightshift.store.client import store_now
 
     now = await store_now(here.ledger.redis)
     failed = [await _failed(here, run) for run in runs] if runs else await _every_failed(here)

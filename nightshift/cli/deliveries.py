@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightshift.base.words import clock, one_line, when
 from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.deliveries.delivery import DeliveryState
-from nightshift.phrases import clock, one_line, when
 
 if TYPE_CHECKING:
     from nightshift.deliveries.deliveries import Deliveries
@@ -44,9 +44,9 @@ def list_deliveries(
     """List what was said, or was to be said, and what became of it, newest first."""
     if context.invoked_subcommand:
         return
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
     from nightshift.deliveries.listing import Wanted, read_deliveries
-    from nightshift.pages import LOOK_THROUGH
+    from nightshift.store.pages import LOOK_THROUGH
 
     wanted = Wanted(state or tuple(DeliveryState), ChannelRef.parse(channel) if channel else None)
     page = ask(lambda here: read_deliveries(deliveries_of(here), wanted, limit=limit))

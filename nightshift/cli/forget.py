@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import when
 from nightshift.cli.answers import Json, ask, note, show_json, show_table, who
-from nightshift.phrases import when
 
 if TYPE_CHECKING:
-    from nightshift.channels.ref import ChannelRef, UserRef
+    from nightshift.base.refs import ChannelRef, UserRef
     from nightshift.memory.forget import Receipt
 
 forget = typer.Typer(no_args_is_help=True)
@@ -33,7 +33,7 @@ def user(
     json: Json = False,
 ) -> None:
     """Forget all that a user said up to now, wherever, and what was made of it."""
-    from nightshift.channels.ref import UserRef
+    from nightshift.base.refs import UserRef
 
     _forget(UserRef.parse(name), yes, json)
 
@@ -45,7 +45,7 @@ def channel(
     json: Json = False,
 ) -> None:
     """Forget a channel, all that was said there up to now, and what was made of it."""
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
 
     _forget(ChannelRef.parse(name), yes, json)
 

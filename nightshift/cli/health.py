@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.errors import StoreUnreachable
+from nightshift.base.words import money, when
 from nightshift.cli.answers import (
     NO,
     STORE_AWAY,
@@ -20,8 +22,6 @@ from nightshift.cli.answers import (
     show_table,
 )
 from nightshift.cli.words import duration
-from nightshift.errors import StoreUnreachable
-from nightshift.phrases import money, when
 
 if TYPE_CHECKING:
     from nightshift.doctor import Check

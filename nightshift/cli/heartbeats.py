@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
+from nightshift.base.errors import BadSetting
+from nightshift.base.words import clock, span, when
 from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_facts, show_json
 from nightshift.cli.channels import Ref, channels, channels_of
 from nightshift.cli.words import duration
-from nightshift.errors import BadSetting
-from nightshift.phrases import clock, span, when
 
 if TYPE_CHECKING:
     from nightshift.heartbeats.beating import Beaten
@@ -45,8 +45,8 @@ def beat(ref: Ref, json: Json = False) -> None:
 
 async def _beat(here: Deployment, ref: str) -> Beaten:
     from nightshift import bootstrap
-    from nightshift.channels.ref import ChannelRef
-    from nightshift.store import store_now
+    from nightshift.base.refs import ChannelRef
+    from nightshift.store.client import store_now
 
     channel = await channels_of(here).get(ChannelRef.parse(ref))
     rules, now = await bootstrap.rule_book().read(), await store_now(here.ledger.redis)
@@ -69,7 +69,7 @@ def next_beat(ref: Ref, json: Json = False) -> None:
 
 async def why_channel_of(here: Deployment, ref: str) -> Why:
     from nightshift import bootstrap
-    from nightshift.channels.ref import ChannelRef
+    from nightshift.base.refs import ChannelRef
     from nightshift.heartbeats.why import why_channel
 
     rules = await bootstrap.rule_book().read()

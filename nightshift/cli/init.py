@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nightshift.base.errors import BadSetting, NotPossible
 from nightshift.cli.answers import note
 from nightshift.cli.words import (
     NONE,
@@ -23,7 +24,6 @@ from nightshift.cli.words import (
     secret_in,
     zone_name,
 )
-from nightshift.errors import BadSetting, NotPossible
 
 PLATFORMS = ("discord", "matrix", "slack", "telegram", "webhook", NONE)
 MODEL_KEYS, PLATFORM_TOKEN = "model-keys", "platform-token"
@@ -232,8 +232,8 @@ class Plan:
 
     def write(self, text: str, *, force: bool) -> Path:
         """Write settings and secrets; returns where the token of the agent's bot is."""
+        from nightshift.base.files import private_folder
         from nightshift.credentials import make_bots_token, make_once
-        from nightshift.supervise import private_folder
         from nightshift.web.tokens import new_secret
 
         private_folder(self.home)
@@ -259,13 +259,13 @@ def _is_asked() -> bool:
 
 
 def _home() -> Path:
-    from nightshift.settings import own_home
+    from nightshift.base.home import own_home
 
     return Path(os.environ.get("NIGHTSHIFT_HOME") or own_home()).expanduser().absolute()
 
 
 def _settings_file(home: Path) -> Path:
-    from nightshift.settings import SETTINGS_FILE
+    from nightshift.base.home import SETTINGS_FILE
 
     return home / SETTINGS_FILE
 

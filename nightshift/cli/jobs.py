@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import money, when
 from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_json, show_table, who
 from nightshift.cli.runs import show_run
-from nightshift.phrases import money, when
 
 if TYPE_CHECKING:
     from nightshift.jobs.view import JobView

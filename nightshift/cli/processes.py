@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightshift.base.errors import BadSetting
 from nightshift.cli.words import duration
-from nightshift.errors import BadSetting
 
 if TYPE_CHECKING:
     from nightshift.llm.simulated import FaultRule, SimulatedModel
@@ -93,7 +93,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def checkout() -> Path:
     """The folder that holds the table, the tasks and the workers."""
-    from nightshift.settings import CHECKOUT
+    from nightshift.base.home import CHECKOUT
 
     for folder in (CHECKOUT, Path.cwd()):
         if (folder / "workers" / "start.py").exists():

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nightshift.base.errors import UnknownJob, UnknownRun
+from nightshift.base.words import clock, money, one_line, span, stamp, when
 from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.cli.words import instant, past
-from nightshift.errors import UnknownJob, UnknownRun
-from nightshift.phrases import clock, money, one_line, span, stamp, when
 from nightshift.runs.states import State
 
 if TYPE_CHECKING:
-    from nightshift.events import Event
     from nightshift.runs.row import RunRow
     from nightshift.runs.search import Wanted
+    from nightshift.store.events import Event
     from nightshift.why import Why
 
 LIMIT = 20
@@ -59,8 +59,8 @@ def list_runs(
     """
     if context.invoked_subcommand:
         return
-    from nightshift.pages import LOOK_THROUGH
     from nightshift.runs.search import Wanted, read_runs
+    from nightshift.store.pages import LOOK_THROUGH
 
     wanted = Wanted(state or tuple(State), sources_like(source) if source else None, since)
     if follow:
@@ -131,8 +131,8 @@ async def _follow(here: Deployment, wanted: Wanted, limit: int | None, json: boo
 
 
 async def _events(here: Deployment, wanted: Wanted) -> AsyncIterator[Event]:
-    from nightshift.events import follow_events
-    from nightshift.store import store_now
+    from nightshift.store.client import store_now
+    from nightshift.store.events import follow_events
 
     since = wanted.since or await store_now(here.ledger.redis)
     async for event in follow_events(here.ledger.redis, here.ledger.keys, since=since):
@@ -143,7 +143,7 @@ async def _events(here: Deployment, wanted: Wanted) -> AsyncIterator[Event]:
 
 def show_event(event: Event) -> dict[str, Any]:
     """A change as programs see it, in the words of ``show_run``."""
-    from nightshift.runs.row import from_ms
+    from nightshift.base.instants import from_ms
 
     facts: dict[str, Any] = dict(event.facts)
     told = {"at": event.at, "type": event.type, "id": facts.pop("run", None)}

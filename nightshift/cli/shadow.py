@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import money, one_line, times
 from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_table
 from nightshift.cli.deliveries import as_told, deliveries_of
-from nightshift.phrases import money, one_line, times
 
 if TYPE_CHECKING:
     from nightshift.deliveries.shadow_report import ShadowReport

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nightshift.base.words import when
 from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_table
 from nightshift.cli.words import duration
-from nightshift.phrases import when
 
 if TYPE_CHECKING:
     from nightshift.web.tokens import Token, Tokens
@@ -69,7 +69,7 @@ def create(
 ) -> None:
     """Make a token and print it, for the only time: the store keeps a hash."""
     from nightshift import agents, bootstrap
-    from nightshift.errors import BadSetting
+    from nightshift.base.errors import BadSetting
     from nightshift.web.tokens import Role, Scope
 
     for given, known in ((role, ROLES), *((each, SCOPES) for each in scope or ())):

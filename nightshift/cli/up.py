@@ -26,6 +26,10 @@ from redis.exceptions import RedisError
 
 import nightshift
 from nightshift import bootstrap, embedded
+from nightshift.base.errors import NightshiftError, StoreUnreachable
+from nightshift.base.files import private_folder
+from nightshift.base.home import simulated_model
+from nightshift.base.words import span, stamp
 from nightshift.cli.processes import checkout, environment, start_command
 from nightshift.cli.runs import line_of
 from nightshift.community import ANSWERS
@@ -37,17 +41,15 @@ from nightshift.credentials import (
     make_flower_credentials,
     make_once,
 )
-from nightshift.errors import NightshiftError, StoreUnreachable
-from nightshift.events import Event, follow_events
 from nightshift.overview import await_ready, leader
-from nightshift.phrases import span, stamp
 from nightshift.ports import refuse_taken_port
 from nightshift.processes import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import DEFAULT_AGENT, Settings, simulated_model
-from nightshift.store import new_client, store_now
-from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home, private_folder
+from nightshift.settings import DEFAULT_AGENT, Settings
+from nightshift.store.client import new_client, store_now
+from nightshift.store.events import Event, follow_events
+from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home
 from nightshift.switches import Switches
 from nightshift.web.tokens import new_secret
 

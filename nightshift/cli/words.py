@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from nightshift.errors import BadSchedule, BadSetting
+from nightshift.base.errors import BadSchedule, BadSetting
 
 #: What is typed where there shall be no such thing.
 NONE = "none"
@@ -57,7 +57,7 @@ def instant(text: str) -> datetime:
 
 def address(text: str) -> str:
     """Read where something on the web is; it may hold a password, so it is not repeated."""
-    from nightshift.settings import Address
+    from nightshift.base.fields import Address
 
     return _allowed(Address, text, "that is no address; write https://HOST/PATH or http://HOST/PATH")
 
@@ -90,8 +90,8 @@ def zone_name(text: str) -> str:
 
 def dollars(text: str) -> str:
     """Read a cap, such as 5, $0.25 or none, as the settings write it."""
+    from nightshift.base.words import money
     from nightshift.money.caps import LARGEST, parse_cap
-    from nightshift.phrases import money
 
     try:
         cap = parse_cap(text)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.errors import Frozen, UnknownDelivery
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery
 from nightshift.deliveries.sending import RecordOwn, Stop
-from nightshift.errors import Frozen, UnknownDelivery
 
 #: Handed out at once, at the most.
 BATCH = 20

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from nightshift.base.errors import NotPossible
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
-from nightshift.errors import NotPossible
 
 
 class Verdict(StrEnum):

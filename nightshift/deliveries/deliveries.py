@@ -10,15 +10,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.errors import NotPossible, UnknownDelivery
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.delivery import Delivery, DeliveryState, NewDelivery, key_of, sending_run
 from nightshift.deliveries.reasons import ASKS_WITHIN, reason_of
-from nightshift.errors import NotPossible, UnknownDelivery
-from nightshift.keys import Keys
-from nightshift.runs.row import to_ms
-from nightshift.scripts import Scripts
 from nightshift.shadow import REASON
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 from nightshift.switches import Switches
 
 #: What a bot took and says nothing of is offered to it again after this.

@@ -9,13 +9,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Self
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadQuery
-from nightshift.runs.row import RunId, RunRequest, from_ms
+from nightshift.base.errors import BadQuery
+from nightshift.base.instants import from_ms
+from nightshift.base.limits import LONGEST_DELIVERY
+from nightshift.base.refs import ChannelRef
+from nightshift.runs.row import RunId, RunRequest
 
 By = Literal["us", "bot"]
-#: Who says more than this says too much; platforms allow far less.
-LONGEST_TEXT = 32_000
 TASK = "tasks.deliveries.send"
 
 
@@ -56,10 +56,10 @@ class NewDelivery:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise BadQuery(f"run {self.run!r} wants nothing said: a delivery's text may not be empty")
-        if len(self.text) > LONGEST_TEXT:
+        if len(self.text) > LONGEST_DELIVERY:
             raise BadQuery(
                 f"run {self.run!r} wants {len(self.text)} characters said; "
-                f"a delivery has {LONGEST_TEXT} at most"
+                f"a delivery has {LONGEST_DELIVERY} at most"
             )
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
+from nightshift.base.subject import Subject
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.memory.forget import What
-from nightshift.store import LARGEST_READ, take, walk_index
+from nightshift.store.client import LARGEST_READ, take, walk_index
 
 
 class DeliveryForgetter:
@@ -22,9 +22,9 @@ class DeliveryForgetter:
     def __init__(self, deliveries: Deliveries) -> None:
         self._deliveries = deliveries
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
         gone = 0
-        for channel in what.channels:
+        for channel in subject.channels:
             index = self._deliveries.keys.deliveries_to(str(channel))
             async with aclosing(walk_index(self._deliveries.redis, index, None)) as entries:
                 while batch := await take(entries, LARGEST_READ):

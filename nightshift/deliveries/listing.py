@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
-from nightshift.pages import Page, Place, read_page, walk
+from nightshift.store.pages import Page, Place, read_page, walk
 
 
 @dataclass(frozen=True)

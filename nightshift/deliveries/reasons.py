@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from nightshift.base.words import span, times
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.freeze import Freezing
-from nightshift.phrases import span, times
 from nightshift.shadow import REASON
 
 #: A bot that wants to say something itself asks at least so often.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
+from nightshift.base.errors import NotPossible
+from nightshift.base.instants import to_ms
 from nightshift.deliveries.deliveries import FAILED, REQUESTED, SENT, SUPPRESSED, UNKNOWN, Deliveries
 from nightshift.deliveries.delivery import Delivery
-from nightshift.errors import NotPossible
-from nightshift.runs.row import to_ms
-from nightshift.store import walk_index
+from nightshift.store.client import walk_index
 
 #: What its bot does not send by then is no longer worth saying.
 BOT_PATIENCE = timedelta(days=1)

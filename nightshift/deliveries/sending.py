@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import Protocol
 
 from nightshift.agents.agent import Agent
+from nightshift.base.errors import NotTaken, PermanentError, PlatformDown, RateLimited, SendUnknown
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
-from nightshift.errors import NotTaken, PermanentError, PlatformDown, RateLimited, SendUnknown
 from nightshift.platforms.platform import Outgoing, Platform
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped

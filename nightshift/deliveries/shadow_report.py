@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import to_ms
 from nightshift.shadow import REASON
-from nightshift.store import LARGEST_READ, take, walk_index
+from nightshift.store.client import LARGEST_READ, take, walk_index
 
 DAY = timedelta(days=1)
 #: Deliveries that are told in full; of more, how many there were.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.parts import Part
-from nightshift.store import command, new_client
+from nightshift.store.client import command, new_client
 
 #: One graph a count may not keep waiting for longer.
 TIMEOUT_MS = 5_000

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from redis.exceptions import ResponseError
 
-from nightshift.errors import Overloaded
-from nightshift.graph.graph import Graph, readable
-from nightshift.runs.row import from_ms, to_ms
+from nightshift.base.errors import Overloaded
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.store.graph import Graph, readable
 
 #: Among so many that a channel may see, every vector is compared: about a millisecond for a thousand.
 COMPARED = 5_000
@@ -36,7 +36,8 @@ MOST_WORDS, LONGEST_WORD = 32, 64
 #: Letters of any script, digits and _: everything else may mean something to the full-text index.
 WORD = re.compile(r"[^\x00-/:-@\[-^`{-\x7f\s]+")
 
-Subject = Literal["ref", "user"]
+#: What finds everything of a channel, or of a user.
+NamedBy = Literal["ref", "user"]
 
 #: Not by the index of users: it does not find those without a name (FalkorDB 4.22).
 WITHIN = "m.ref IN $channels AND toString(m.user) IN $users"
@@ -179,9 +180,9 @@ class MessageGraph:
     async def remove(self, ids: Collection[str]) -> int:
         return await self._remove("m.id IN $ids", ids=list(ids)) if ids else 0
 
-    async def remove_of(self, subject: Subject, name: str) -> int:
+    async def remove_of(self, by: NamedBy, name: str) -> int:
         """Remove all that was said in a channel, or by a user, and what the server remembers of it."""
-        removed = await self._remove(f"m.{subject} = $name", name=name)
+        removed = await self._remove(f"m.{by} = $name", name=name)
         await self._graph.forget_queries()
         return removed
 
@@ -193,8 +194,8 @@ class MessageGraph:
         """Remove all that was said before this instant."""
         return await self._remove("m.at < $at", at=to_ms(at))
 
-    async def count_of(self, subject: Subject, name: str) -> int:
-        return await self._count(f"m.{subject} = $name", name=name)
+    async def count_of(self, by: NamedBy, name: str) -> int:
+        return await self._count(f"m.{by} = $name", name=name)
 
     async def count_within(self, channels: Collection[str], users: Collection[str]) -> int:
         return await self._count(WITHIN, channels=[*channels], users=[*users])

@@ -7,13 +7,13 @@ from typing import Any
 
 import structlog
 
+from nightshift.base.errors import NightshiftError
+from nightshift.base.words import clock
 from nightshift.channels.channel import Channel
-from nightshift.errors import NightshiftError
 from nightshift.memory.message import Message
 from nightshift.memory.recall import Recall
 from nightshift.memory.summaries import Summaries
 from nightshift.money.payer import Payer
-from nightshift.phrases import clock
 
 log = structlog.get_logger("nightshift.heartbeats")
 

@@ -17,20 +17,21 @@ from redis.exceptions import RedisError
 
 from nightshift.agents import agent as agents
 from nightshift.agents.agent import Agent
+from nightshift.base.errors import UnknownAgent
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import span
 from nightshift.channels.channel import NEVER, Channel
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import UnknownAgent
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.gates import Gate, Quiet, Snapshot, Verdict, judge
 from nightshift.heartbeats.row import BeatRow, source_of
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.phrases import span
 from nightshift.runs.ledger import BeatMove, DueBeat, Ledger, Recorded
-from nightshift.runs.row import RunId, RunRequest, run_id, to_ms
+from nightshift.runs.row import RunId, RunRequest, run_id
 from nightshift.runs.states import Overlap
 from nightshift.settings import Settings
-from nightshift.store import translated
+from nightshift.store.client import translated
 from nightshift.time.zones import zone
 
 THINK = "tasks.heartbeat.think"

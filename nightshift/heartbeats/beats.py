@@ -9,14 +9,14 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.row import BeatRow
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.keys import Keys
-from nightshift.runs.row import to_ms
-from nightshift.scripts import Scripts
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 #: Channels that one call of a script goes through.
 BATCH = 500

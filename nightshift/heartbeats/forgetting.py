@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
+from nightshift.base.subject import Subject
 from nightshift.heartbeats.beats import Beats
-from nightshift.memory.forget import What
 
 
 class BeatForgetter:
@@ -15,9 +15,9 @@ class BeatForgetter:
     def __init__(self, beats: Beats) -> None:
         self._beats = beats
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        whole = isinstance(what.subject, ChannelRef)
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
+        whole = isinstance(subject.ref, ChannelRef)
         if dry_run:
-            rows = [await self._beats.find(ref) for ref in what.channels]
+            rows = [await self._beats.find(ref) for ref in subject.channels]
             return sum(bool(row and (whole or row.acts)) for row in rows)
-        return await self._beats.forget(what.channels, topics_only=not whole)
+        return await self._beats.forget(subject.channels, topics_only=not whole)

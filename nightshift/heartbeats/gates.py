@@ -11,9 +11,9 @@ from datetime import datetime, time
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from nightshift.base.words import clock, span, times
 from nightshift.heartbeats.row import BeatRow
 from nightshift.heartbeats.rules import DAY, HeartbeatRules
-from nightshift.phrases import clock, span, times
 
 
 class Gate(StrEnum):

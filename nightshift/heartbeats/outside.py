@@ -11,21 +11,22 @@ from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
 from nightshift.agents.liveness import AgentLiveness
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadSetting, Frozen, OutOfBudget, OverRunCap
+from nightshift.base.errors import BadSetting, Frozen, OutOfBudget, OverRunCap
+from nightshift.base.instants import from_ms
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import when
 from nightshift.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
 from nightshift.llm.uses import Uses
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
-from nightshift.phrases import when
 from nightshift.platforms.platform import Platform
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunId, from_ms
+from nightshift.runs.row import RunId
 from nightshift.runs.states import OPEN
 from nightshift.settings import Settings
-from nightshift.store import store_now, text_field, text_value
+from nightshift.store.client import store_now, text_field, text_value
 
 #: A platform is asked whether it is ready at most this often, by all processes together.
 PROBE_AGE = timedelta(seconds=30)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.runs.row import from_ms, to_ms
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.refs import ChannelRef
 
 #: Before the channel in the name of what its beats are runs of.
 SOURCE = "heartbeat:"

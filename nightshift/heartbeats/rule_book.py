@@ -9,8 +9,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.heartbeats.rules import HeartbeatRules, changed
-from nightshift.keys import Keys
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.keys import Keys
 
 
 class RuleBook:

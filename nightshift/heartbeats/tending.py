@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from nightshift.channels.channels import Channels
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.store import LARGEST_READ, take, walk_index
+from nightshift.store.client import LARGEST_READ, take, walk_index
 
 
 async def tend(

@@ -18,10 +18,7 @@ import structlog
 from pydantic import BaseModel
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.channel import Channel
-from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadKeys,
     Frozen,
     LostLease,
@@ -32,6 +29,11 @@ from nightshift.errors import (
     StoreUnreachable,
     TransientError,
 )
+from nightshift.base.instants import from_ms
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import clock, times
+from nightshift.channels.channel import Channel
+from nightshift.channels.channels import Channels
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import BeatRow
@@ -43,9 +45,8 @@ from nightshift.memory.message import Message as Said
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.money.payer import Kind, Payer
-from nightshift.phrases import clock, times
 from nightshift.runs.carry import Run
-from nightshift.runs.row import RunId, from_ms
+from nightshift.runs.row import RunId
 from nightshift.runs.states import Outcome, done, failed, skipped
 from nightshift.time.zones import zone
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import clock, span, times, when
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
 from nightshift.heartbeats.row import BeatRow, source_of
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.jobs.view import next_slot
-from nightshift.phrases import clock, span, times, when
 from nightshift.runs.ledger import Ledger, Skip
-from nightshift.store import store_now, text_hash
+from nightshift.store.client import store_now, text_hash
 from nightshift.switches import SwitchBoard
 from nightshift.why import Why
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 
-from nightshift.errors import NotPossible
-from nightshift.events import publish_event
+from nightshift.base.errors import NotPossible
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId, RunRequest
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.events import publish_event
 from nightshift.switches import Switches
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.jobs.row import Need
 from nightshift.llm.endpoints import key_sources
 from nightshift.settings import Settings
-from nightshift.store import command
+from nightshift.store.client import command
 from nightshift.switches import SwitchBoard
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.jobs.row import Job
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.time.cadence import Cadence, Every, cadence_from

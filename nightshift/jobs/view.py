@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from nightshift.base.instants import from_ms
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import from_ms
 from nightshift.runs.states import State
-from nightshift.store import store_now, text_list
+from nightshift.store.client import store_now, text_list
+from nightshift.store.keys import Keys
 
 LAST = ("last_run", "last_state", "last_ended", "last_reason")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from sys import float_info
 from typing import Any, TypeGuard
 
-from nightshift.errors import BadAnswer, Overloaded, RefusedByModel, Truncated
-from nightshift.phrases import MILLION
+from nightshift.base.errors import BadAnswer, Overloaded, RefusedByModel, Truncated
+from nightshift.base.words import MILLION
 
 #: What is told of a refusal, or of a model's name, is cut to this.
 LONGEST_WORDS = 300

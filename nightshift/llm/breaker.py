@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
-from nightshift.errors import Overloaded
-from nightshift.keys import Keys
-from nightshift.phrases import span
-from nightshift.runs.row import from_ms
-from nightshift.scripts import Scripts
-from nightshift.store import store_now, text_field
+from nightshift.base.errors import Overloaded
+from nightshift.base.instants import from_ms
+from nightshift.base.words import span
+from nightshift.store.client import store_now, text_field
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 
 @dataclass(frozen=True)

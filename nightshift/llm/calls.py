@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from nightshift.errors import BadKeys, Overloaded, StoreUnreachable
+from nightshift.base.errors import BadKeys, Overloaded, StoreUnreachable
 from nightshift.freeze import Freeze
 from nightshift.llm.answers import Pieces, Reply, Usage
 from nightshift.llm.breaker import Breaker

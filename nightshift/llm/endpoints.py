@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nightshift.base.masking import masked
+from nightshift.base.secret_file import secret_source
+from nightshift.base.words import span
 from nightshift.llm.sdk import load_sdk
-from nightshift.masking import masked
 from nightshift.parts import Part
-from nightshift.phrases import span
-from nightshift.secret_file import secret_source
 from nightshift.settings import MAIN, EndpointSettings, Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import get_args
 
 import structlog
 
-from nightshift.errors import BadKeys, BadRequest, BadSetting, Overloaded, RateLimited, RefusedByModel
+from nightshift.base.errors import BadKeys, BadRequest, BadSetting, Overloaded, RateLimited, RefusedByModel
 from nightshift.llm.answers import read_reply, read_vectors
 from nightshift.llm.calls import Calls, Errand
 from nightshift.llm.keypool import KeyPool, KeyState

@@ -18,12 +18,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadKeys, RateLimited
-from nightshift.keys import Keys
-from nightshift.phrases import span
-from nightshift.runs.row import from_ms
-from nightshift.scripts import Scripts
-from nightshift.store import store_now, text_hash
+from nightshift.base.errors import BadKeys, RateLimited
+from nightshift.base.instants import from_ms
+from nightshift.base.words import span
+from nightshift.store.client import store_now, text_hash
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 from nightshift.time.zones import zone
 
 #: Where the day of Gemini's quotas begins.

@@ -19,7 +19,7 @@ from typing import overload
 import structlog
 from pydantic import BaseModel
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadAnswer,
     BadKeys,
     BadRequest,

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 
 Role = Literal["system", "user", "assistant"]
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadKeys,
     BadRequest,
     NightshiftError,

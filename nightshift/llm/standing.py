@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting
-from nightshift.keys import Keys
+from nightshift.base.errors import BadSetting
+from nightshift.base.words import span
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.endpoints import key_sources
 from nightshift.llm.keypool import KeyPool, KeyState
-from nightshift.phrases import span
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import aiohttp
 import httpx2
 from yarl import URL
 
-from nightshift.errors import BadAnswer
+from nightshift.base.errors import BadAnswer
 
 #: The longest body that is read, unpacked: more than any answer or batch of embeddings that is asked for.
 LONGEST_BODY = 4 * 1024 * 1024

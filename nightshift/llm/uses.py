@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 from urllib.parse import urlsplit
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.llm.prices import FlatPrice, Price, is_dearer, listed_price
 from nightshift.settings import MAIN, EndpointKind, EndpointSettings, Settings, Use, UseSettings
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from nightshift.base.errors import BadSetting
 from nightshift.channels.channel import Channel
-from nightshift.errors import BadSetting
 
 EVERYONE, NOBODY = "everyone", "nobody"
 #: What a person may choose for a channel; the first holds until they do.

@@ -17,19 +17,20 @@ import structlog
 
 from nightshift.agents.agent import Agent
 from nightshift.agents.liveness import Bot
+from nightshift.base.errors import BadQuery, PlatformDown
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.masking import reason_of
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.channels.channel import Channel, SeenChannel
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import BadQuery, PlatformDown
 from nightshift.graph.messages import EmbeddingModel
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Kind, Message, Observed, Origin
 from nightshift.memory.messages import Messages
-from nightshift.parts import reason_of
 from nightshift.platforms.connections import Connections, Holder, ask_all
 from nightshift.platforms.platform import PastMessage, Platform, Server
 from nightshift.runs.carry import Run
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, from_ms, run_id, to_ms
+from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, done, failed, skipped
 
 log = structlog.get_logger("nightshift.memory")

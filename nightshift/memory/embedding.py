@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import structlog
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import BadKeys, Frozen, Overloaded, PermanentError, TransientError
+from nightshift.base.errors import BadKeys, Frozen, Overloaded, PermanentError, TransientError
+from nightshift.base.masking import reason_of
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.graph.messages import EmbeddingModel, Entry, MessageGraph
-from nightshift.keys import Keys
 from nightshift.llm.models import BATCH
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import DIALOGUE, Message
 from nightshift.memory.messages import Messages
 from nightshift.money.payer import Payer
-from nightshift.parts import reason_of
+from nightshift.store.keys import Keys
 
 log = structlog.get_logger("nightshift.memory")
 

@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import DIALOGUE, Message
 from nightshift.memory.messages import Messages
 from nightshift.memory.strays import Strays
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, from_ms, run_id, to_ms
+from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import State
-from nightshift.store import store_now, text_list, text_value
+from nightshift.store.client import store_now, text_list, text_value
 
 SOURCE = "embedding"
 TASK = "tasks.memory.embed"

@@ -8,58 +8,23 @@ went, and holds no text. Safe to repeat, and to be repeated if it was interrupte
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Forgetter, SpokeIn, Subject
 from nightshift.memory.message import Kind, Message, Observed, Place
 from nightshift.memory.messages import Messages
 from nightshift.runs.forget import forget_in_events, forget_in_runs
 from nightshift.runs.ledger import Ledger
-from nightshift.store import store_now, text_hash
-
-#: What an id may go on with, as references are written.
-MORE = r"[A-Za-z0-9_.~%-]"
-
-
-@dataclass(frozen=True)
-class What:
-    """A user, or a channel, and where traces of it may be."""
-
-    subject: UserRef | ChannelRef
-    #: The channel itself, or those in which the user has spoken.
-    channels: tuple[ChannelRef, ...]
-
-    def mentioned_in(self, texts: Iterable[str]) -> bool:
-        """Whether one of these names the subject, or one of its channels."""
-        return any(self._names.search(text) for text in texts)
-
-    @cached_property
-    def _names(self) -> re.Pattern[str]:
-        names = "|".join(re.escape(str(each)) for each in {self.subject, *self.channels})
-        return re.compile(f"(?<!{MORE})(?:{names})(?!{MORE})")
-
-
-#: Says where a user has spoken, as far as it knows.
-SpokeIn = Callable[[UserRef], Awaitable[Iterable[ChannelRef]]]
-
-
-class Forgetter(Protocol):
-    """One store, and how it forgets."""
-
-    name: str
-
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        """Forget it, and say how much of it there was; count only, if nothing shall be changed."""
+from nightshift.store.client import store_now, text_hash
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 
 
 @dataclass(frozen=True)
@@ -126,22 +91,22 @@ class Forgetting:
             *others,
         )
 
-    async def preview(self, subject: UserRef | ChannelRef) -> dict[str, int]:
+    async def preview(self, ref: UserRef | ChannelRef) -> dict[str, int]:
         """How much of it each store has."""
-        what = What(subject, await self._channels(subject))
-        return {each.name: await each.forget(what, dry_run=True) for each in self._forgetters}
+        subject = Subject(ref, await self._channels(ref))
+        return {each.name: await each.forget(subject, dry_run=True) for each in self._forgetters}
 
-    async def forget(self, subject: UserRef | ChannelRef, *, by: str) -> Receipt:
+    async def forget(self, ref: UserRef | ChannelRef, *, by: str) -> Receipt:
         """Forget it everywhere, and keep what there was up to now from coming back."""
-        receipt = await self._begin(subject, by)
-        what = What(subject, tuple(map(ChannelRef.parse, receipt.channels)))
+        receipt = await self._begin(ref, by)
+        subject = Subject(ref, tuple(map(ChannelRef.parse, receipt.channels)))
         for each in self._forgetters:
-            gone = receipt.counts.get(each.name, 0) + await each.forget(what)
+            gone = receipt.counts.get(each.name, 0) + await each.forget(subject)
             receipt = replace(receipt, counts={**receipt.counts, each.name: gone})
             await self._store(receipt)
         receipt = replace(receipt, finished=await store_now(self._redis), channels=())
         await self._store(receipt)
-        facts = {"by": by, "kind": subject.NOUN, **{name: str(n) for name, n in receipt.counts.items()}}
+        facts = {"by": by, "kind": ref.NOUN, **{name: str(n) for name, n in receipt.counts.items()}}
         await publish_event(self._redis, self._keys, "forgotten", f"forget:{receipt.id}", facts=facts)
         return receipt
 
@@ -151,10 +116,10 @@ class Forgetting:
         found = [Receipt.from_json(*row) for row in stored.items()]
         return sorted(found, key=lambda receipt: receipt.at, reverse=True)
 
-    async def _begin(self, subject: UserRef | ChannelRef, by: str) -> Receipt:
+    async def _begin(self, ref: UserRef | ChannelRef, by: str) -> Receipt:
         """The receipt of what is to be done, or that of what was interrupted."""
-        named, now = f"{subject.NOUN} {subject}", await store_now(self._redis)
-        channels = set(map(str, await self._channels(subject)))
+        named, now = f"{ref.NOUN} {ref}", await store_now(self._redis)
+        channels = set(map(str, await self._channels(ref)))
         receipt = Receipt(uuid.uuid4().hex[:12], named, now, by)
         for known in await self.receipts():
             if known.what == named and known.finished is None:
@@ -163,10 +128,10 @@ class Forgetting:
         await self._store(receipt)
         return receipt
 
-    async def _channels(self, subject: UserRef | ChannelRef) -> tuple[ChannelRef, ...]:
-        if isinstance(subject, ChannelRef):
-            return (subject,)
-        return tuple(sorted({ref for spoke_in in self._spoke_in for ref in await spoke_in(subject)}))
+    async def _channels(self, ref: UserRef | ChannelRef) -> tuple[ChannelRef, ...]:
+        if isinstance(ref, ChannelRef):
+            return (ref,)
+        return tuple(sorted({each for spoke_in in self._spoke_in for each in await spoke_in(ref)}))
 
     async def _store(self, receipt: Receipt) -> None:
         await self._redis.hset(self._keys.receipts, receipt.id, receipt.to_json())
@@ -180,10 +145,10 @@ class MessageForgetter:
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        if isinstance(what.subject, ChannelRef):
-            return await self._messages.forget_channel(what.subject, dry_run=dry_run)
-        return await self._messages.forget_user(what.subject, dry_run=dry_run)
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
+        if isinstance(subject.ref, ChannelRef):
+            return await self._messages.forget_channel(subject.ref, dry_run=dry_run)
+        return await self._messages.forget_user(subject.ref, dry_run=dry_run)
 
 
 class ReplyForgetter:
@@ -198,10 +163,10 @@ class ReplyForgetter:
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        if isinstance(what.subject, ChannelRef):
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
+        if isinstance(subject.ref, ChannelRef):
             return 0
-        return sum([await self._take_back(ref, what.subject, dry_run) for ref in what.channels])
+        return sum([await self._take_back(ref, subject.ref, dry_run) for ref in subject.channels])
 
     async def _take_back(self, ref: ChannelRef, user: UserRef, dry_run: bool) -> int:
         channel = await self._messages.channels.find(ref)
@@ -233,8 +198,8 @@ class RunForgetter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        return await forget_in_runs(self._ledger, what.mentioned_in, dry_run=dry_run)
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
+        return await forget_in_runs(self._ledger, subject.mentioned_in, dry_run=dry_run)
 
 
 class EventForgetter:
@@ -245,5 +210,5 @@ class EventForgetter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
-        return await forget_in_events(self._ledger, what.mentioned_in, dry_run=dry_run)
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
+        return await forget_in_events(self._ledger, subject.mentioned_in, dry_run=dry_run)

@@ -8,8 +8,6 @@ from typing import Self
 
 from nightshift.settings import Settings
 
-LONGEST_NAME = 255
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -39,8 +37,3 @@ def fit_text(text: str, most: int) -> tuple[str, int]:
     if len(whole) <= most:
         return whole.decode(), 0
     return whole[:most].decode(errors="ignore"), len(whole)
-
-
-def fit_name(name: str) -> str:
-    """A name on one line, with nothing in it that cannot be seen."""
-    return "".join(letter for letter in name[:LONGEST_NAME] if letter.isprintable())

@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from nightshift.base.instants import from_ms
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.memory.audience import merged, seen_by
-from nightshift.runs.row import from_ms
 
 
 class Origin(StrEnum):

@@ -16,15 +16,16 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef, UserRef, is_id
+from nightshift.base.words import fit_name
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef, UserRef, is_id
-from nightshift.keys import Keys
-from nightshift.memory.limits import Limits, fit_name, fit_text
+from nightshift.memory.limits import Limits, fit_text
 from nightshift.memory.message import Kind, Message, Observed, Origin, Place
-from nightshift.runs.row import to_ms
-from nightshift.scripts import Scripts
-from nightshift.store import LARGEST_READ, take, text_hash, text_list, walk_index
+from nightshift.store.client import LARGEST_READ, take, text_hash, text_list, walk_index
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 #: What may become of something that is observed; anything else says why it was refused.
 TAKEN = ("new", "edited", "deleted", "echo", "known")

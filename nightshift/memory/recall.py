@@ -15,20 +15,20 @@ from urllib.parse import unquote
 import structlog
 from redis.asyncio import Redis
 
+from nightshift.base.errors import NightshiftError, NotPossible
+from nightshift.base.masking import reason_of
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import NightshiftError, NotPossible
-from nightshift.graph.graph import Graph
-from nightshift.graph.messages import Found, MessageGraph, Subject
+from nightshift.graph.messages import Found, MessageGraph, NamedBy
 from nightshift.memory.audience import may_see, narrowed, seen_by
 from nightshift.memory.embedding import LONGEST, Embedder
-from nightshift.memory.forget import What
 from nightshift.memory.message import DIALOGUE
 from nightshift.memory.messages import Messages
 from nightshift.memory.strays import Strays
 from nightshift.money.payer import Payer
-from nightshift.parts import reason_of
-from nightshift.store import command
+from nightshift.store.client import command
+from nightshift.store.graph import Graph
 
 log = structlog.get_logger("nightshift.memory")
 
@@ -159,16 +159,16 @@ class VectorForgetter:
         self._messages = messages
         self._prefix = messages.keys.message_graph("")
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
         gone = 0
         async for tenant, graph in self._each():
-            subject: Subject = "ref" if isinstance(what.subject, ChannelRef) else "user"
-            if subject == "user":
-                ours = {"", *map(str, await self._messages.own_users(tenant))} - {str(what.subject)}
+            by: NamedBy = "ref" if isinstance(subject.ref, ChannelRef) else "user"
+            if by == "user":
+                ours = {"", *map(str, await self._messages.own_users(tenant))} - {str(subject.ref)}
                 within = graph.count_within if dry_run else graph.remove_within
-                gone += await within([str(ref) for ref in what.channels], ours)
+                gone += await within([str(ref) for ref in subject.channels], ours)
             act = graph.count_of if dry_run else graph.remove_of
-            gone += await act(subject, str(what.subject))
+            gone += await act(by, str(subject.ref))
         return gone
 
     async def channels_of(self, user: UserRef) -> set[ChannelRef]:

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
-from nightshift.runs.row import from_ms, to_ms
-from nightshift.store import text_list
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.store.client import text_list
+from nightshift.store.keys import Keys
 
 
 class Strays:

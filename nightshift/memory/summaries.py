@@ -11,15 +11,15 @@ from typing import Any, Literal, Self
 
 from redis.asyncio import Redis
 
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.keys import Keys
 from nightshift.memory.audience import narrowed
-from nightshift.memory.forget import What
 from nightshift.memory.message import Message, Place
-from nightshift.runs.row import from_ms, to_ms
-from nightshift.scripts import Scripts
-from nightshift.store import LARGEST_READ, take, text_hash, text_list, walk_index
+from nightshift.store.client import LARGEST_READ, take, text_hash, text_list, walk_index
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 #: How long a summary is kept after another took its place.
 KEPT = timedelta(days=30)
@@ -145,9 +145,9 @@ class SummaryForgetter:
     def __init__(self, summaries: Summaries) -> None:
         self._summaries = summaries
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
         gone = 0
-        for ref in what.channels:
+        for ref in subject.channels:
             gone += await self._summaries.count(ref)
             if not dry_run:
                 await self._summaries.drop(ref)

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from nightshift.base.errors import BadAnswer
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import clock
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadAnswer
 from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import Prompt, load
 from nightshift.memory.audience import merged
@@ -20,7 +21,6 @@ from nightshift.memory.message import DIALOGUE, Message, Origin, Place
 from nightshift.memory.messages import Messages
 from nightshift.memory.summaries import Standing, Summaries, Summary
 from nightshift.money.payer import Kind, Payer
-from nightshift.phrases import clock
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, skipped

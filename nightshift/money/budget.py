@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from nightshift.base.instants import to_ms
 from nightshift.money.caps import Caps, cap_of
 from nightshift.money.costs import NOTHING, read_books
 from nightshift.money.forecast import Forecast, read_forecast
 from nightshift.money.payer import Level
 from nightshift.runs.ledger import DAYS_BEFORE_1970, Ledger
-from nightshift.runs.row import to_ms
-from nightshift.store import store_now, text_list
+from nightshift.store.client import store_now, text_list
 
 #: How many names of a level are told of, those that spent most.
 TOP = 5

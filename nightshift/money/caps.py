@@ -9,14 +9,14 @@ from decimal import Decimal
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting, OutOfBudget
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.base.errors import BadSetting, OutOfBudget
+from nightshift.base.words import MILLION, money
 from nightshift.money.payer import Level
-from nightshift.phrases import MILLION, money
 from nightshift.runs.spread import spread_waiting
 from nightshift.settings import BudgetSettings
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 
 #: More than anybody has, and little enough for a script to count exactly.
 LARGEST = 1_000_000_000 * MILLION

@@ -9,9 +9,9 @@ from itertools import batched
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.money.payer import Level, Listed
 from nightshift.runs.ledger import DAYS_BEFORE_1970
+from nightshift.store.keys import Keys
 
 #: How many days the books are kept; the script says the same.
 KEPT_DAYS = 400

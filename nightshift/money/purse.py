@@ -19,13 +19,13 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
-from nightshift.errors import OutOfBudget, OverRunCap, StoreUnreachable
+from nightshift.base.errors import OutOfBudget, OverRunCap, StoreUnreachable
+from nightshift.base.words import money
 from nightshift.freeze import Freezing
-from nightshift.keys import Keys
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.payer import Level, Payer
-from nightshift.phrases import money
-from nightshift.scripts import Scripts
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 log = structlog.get_logger("nightshift.money")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from nightshift.errors import BadSetting, SendUnknown
+from nightshift.base.errors import BadSetting, SendUnknown
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
 from nightshift.platforms.text import cut
 

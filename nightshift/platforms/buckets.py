@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nightshift.errors import RateLimited
-from nightshift.phrases import span
+from nightshift.base.errors import RateLimited
+from nightshift.base.words import span
 from nightshift.platforms.endpoint import time_in
 
 #: Beyond this nobody is kept waiting, but told when to come back.

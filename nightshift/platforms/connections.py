@@ -18,11 +18,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.agents.liveness import Bot
-from nightshift.keys import Keys
+from nightshift.base.instants import EPOCH, from_ms, to_ms
 from nightshift.platforms.platform import Platform, Readiness
 from nightshift.processes import read_processes
-from nightshift.runs.row import EPOCH, from_ms, to_ms
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
+from nightshift.store.keys import Keys
 
 ASK_AGAIN = timedelta(seconds=1)
 #: Longer than any platform takes to say whether it is ready.

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 import nightshift
-from nightshift.errors import PlatformDown
+from nightshift.base.errors import PlatformDown
 from nightshift.platforms.buckets import Buckets
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import (

@@ -18,8 +18,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BaseModel, StringConstraints, TypeAdapter, ValidationError
 
 import nightshift
-from nightshift.channels.ref import LONGEST_ID
-from nightshift.errors import (
+from nightshift.base.errors import (
     MissingOnPlatform,
     NightshiftError,
     NotTaken,
@@ -27,6 +26,7 @@ from nightshift.errors import (
     RateLimited,
     RefusedByPlatform,
 )
+from nightshift.base.refs import LONGEST_ID
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession  # 0.3 s, for whoever sends

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting
-from nightshift.keys import Keys
+from nightshift.base.errors import BadSetting
+from nightshift.base.secret_file import secret_source
 from nightshift.platforms import discord, slack, telegram
 from nightshift.platforms.apprise import ApprisePlatform
 from nightshift.platforms.discord import DiscordPlatform
@@ -17,8 +17,8 @@ from nightshift.platforms.platform import Platform
 from nightshift.platforms.slack import SlackPlatform
 from nightshift.platforms.telegram import TelegramPlatform
 from nightshift.platforms.webhook import WebhookPlatform
-from nightshift.secret_file import secret_source
 from nightshift.settings import PlatformSettings
+from nightshift.store.keys import Keys
 
 
 def new_platform(name: str, settings: PlatformSettings, redis: Redis, keys: Keys) -> Platform:

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server
 from nightshift.platforms.text import cut
-from nightshift.store import text_list, translated
+from nightshift.store.client import text_list, translated
+from nightshift.store.keys import Keys
 
 BOT = "nightshift"
 LONGEST = 32_768

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from nightshift.errors import MissingOnPlatform, RefusedByPlatform
+from nightshift.base.errors import MissingOnPlatform, RefusedByPlatform
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
 from nightshift.platforms.text import cut

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from nightshift.errors import NightshiftError
+from nightshift.base.errors import NightshiftError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     NightshiftError,
     NotTaken,
     PlatformDown,

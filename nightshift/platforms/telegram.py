@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from nightshift.errors import RefusedByPlatform, SendUnknown
+from nightshift.base.errors import RefusedByPlatform, SendUnknown
 from nightshift.platforms.endpoint import Endpoint
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
 from nightshift.platforms.text import cut

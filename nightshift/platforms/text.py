@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nightshift.errors import RefusedByPlatform
+from nightshift.base.errors import RefusedByPlatform
 
 ELLIPSIS = "…"
 #: What no platform shows, and some refuse a whole message for.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from nightshift.errors import BadSetting, RefusedByPlatform
+from nightshift.base.errors import BadSetting, RefusedByPlatform
 from nightshift.platforms.endpoint import Endpoint
 from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
 from nightshift.platforms.text import cut

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 from nightshift.runs.ledger import Ledger
 
 

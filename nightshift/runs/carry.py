@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     Frozen,
     LostLease,
     OutOfBudget,

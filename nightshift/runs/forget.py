@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 
-from nightshift.errors import NotPossible, TransientError
-from nightshift.events import read_events
+from nightshift.base.errors import NotPossible, TransientError
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunId, RunRow, to_ms
+from nightshift.runs.row import RunId, RunRow
 from nightshift.runs.states import ENDED
-from nightshift.store import LARGEST_READ, take, walk_index
+from nightshift.store.client import LARGEST_READ, take, walk_index
+from nightshift.store.events import read_events
 
 #: Whether any of these texts has to do with what is forgotten.
 Mentioned = Callable[[Iterable[str]], bool]

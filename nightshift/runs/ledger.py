@@ -17,12 +17,13 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError, WatchError
 
-from nightshift.errors import LostLease, NotPossible, UnknownRun
-from nightshift.keys import Keys
-from nightshift.runs.row import RunId, RunRequest, RunRow, from_ms, to_ms
+from nightshift.base.errors import LostLease, NotPossible, UnknownRun
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.runs.row import RunId, RunRequest, RunRow
 from nightshift.runs.states import ENDED, Outcome, Rules, State
-from nightshift.scripts import encoded, load_script
-from nightshift.store import store_now, text_hash, text_list, translated
+from nightshift.store.client import store_now, text_hash, text_list, translated
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import encoded, load_script
 
 Recorded = Literal["recorded", "exists", "skipped", "replayed", "advanced", "stale", "missing"]
 DAYS_BEFORE_1970 = date(1970, 1, 1).toordinal()

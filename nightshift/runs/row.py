@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
-from nightshift.channels.ref import LONGEST_REF
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.base.refs import LONGEST_REF
 from nightshift.runs.states import Overlap, State
 
 RunId = NewType("RunId", str)
@@ -18,17 +19,6 @@ LONGEST_RUN_ID = LONGEST_REF + 500
 
 #: A run that says nothing else is cut after this long.
 DEADLINE = timedelta(minutes=5)
-
-
-EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-def to_ms(instant: datetime) -> int:
-    return (instant - EPOCH) // timedelta(milliseconds=1)
-
-
-def from_ms(value: str | float) -> datetime:
-    return datetime.fromtimestamp(float(value) / 1000, UTC)
 
 
 def run_id(source: str, nominal: datetime) -> RunId:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from nightshift.pages import Page, Place, no_place, read_page, walk
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRow, to_ms
+from nightshift.runs.row import RunRow
 from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.store.pages import Page, Place, no_place, read_page, walk
 
 
 @dataclass(frozen=True)

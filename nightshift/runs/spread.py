@@ -8,10 +8,10 @@ from itertools import batched
 
 from redis.asyncio import Redis
 
-from nightshift.errors import NightshiftError
-from nightshift.keys import Keys
-from nightshift.scripts import Scripts
-from nightshift.store import text_list
+from nightshift.base.errors import NightshiftError
+from nightshift.store.client import text_list
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 
 #: From one run to the next.
 PACE = timedelta(seconds=0.2)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from nightshift.pages import Page, Place, read_page, walk
+from nightshift.base.instants import from_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import from_ms
 from nightshift.schedules.schedule import Schedule
+from nightshift.store.pages import Page, Place, read_page, walk
 
 
 @dataclass(frozen=True)

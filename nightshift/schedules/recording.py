@@ -8,9 +8,10 @@ from functools import partial
 
 import structlog
 
-from nightshift.errors import NightshiftError
+from nightshift.base.errors import NightshiftError
+from nightshift.base.instants import from_ms, to_ms
 from nightshift.runs.ledger import Advance, DueSchedule, Ledger
-from nightshift.runs.row import RunRequest, from_ms, run_id, to_ms
+from nightshift.runs.row import RunRequest, run_id
 from nightshift.schedules.schedule import Schedule
 from nightshift.schedules.slots import Recording, recordings
 from nightshift.time.misfire import catch_up, grace

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import DEADLINE, to_ms
+from nightshift.runs.row import DEADLINE
 from nightshift.runs.states import Overlap
 from nightshift.time.cadence import Cadence, cadence_from
 from nightshift.time.misfire import Misfire

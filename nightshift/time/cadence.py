@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.time.crontab import Crontab, read_crontab
 from nightshift.time.words import describe_crontab, describe_period
 from nightshift.time.zones import DAY, TICK, YEAR, changes, in_utc, offset, zone

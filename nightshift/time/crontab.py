@@ -16,7 +16,7 @@ from typing import cast
 from croniter import croniter
 from croniter.croniter import DOW_ALPHAS, M_ALPHAS
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.time.walls import EACH, LAST, Days, Walls
 
 LONGEST_EXPRESSION = 200

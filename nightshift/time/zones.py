@@ -16,7 +16,7 @@ from importlib.resources import files
 from math import ceil, floor
 from zoneinfo import ZoneInfo
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 
 DAY = timedelta(days=1)
 YEAR = timedelta(days=366)

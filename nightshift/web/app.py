@@ -27,7 +27,7 @@ from nightshift.memory.limits import Limits
 from nightshift.memory.messages import Messages
 from nightshift.processes import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Ledger
-from nightshift.store import new_client
+from nightshift.store.client import new_client
 from nightshift.switches import Switches
 from nightshift.web import health, problems, unrouted
 from nightshift.web.api import (

@@ -12,7 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nightshift import agents, bootstrap
 from nightshift.agents.agent import Agent
-from nightshift.errors import Forbidden, StoreUnreachable
+from nightshift.base.errors import Forbidden, StoreUnreachable
 from nightshift.web.problems import Unauthorized, may_answer
 from nightshift.web.state import Web
 from nightshift.web.tokens import Scope, Token, require

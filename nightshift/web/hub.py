@@ -20,11 +20,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.errors import BadQuery
-from nightshift.events import BLOCK, LAST_OF_A_MS, Event, read_events
-from nightshift.keys import Keys
-from nightshift.phrases import stamp
-from nightshift.store import translated
+from nightshift.base.errors import BadQuery
+from nightshift.base.words import stamp
+from nightshift.store.client import translated
+from nightshift.store.events import BLOCK, LAST_OF_A_MS, Event, read_events
+from nightshift.store.keys import Keys
 
 log = structlog.get_logger("nightshift.web")
 

@@ -20,16 +20,16 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.asyncio import Redis
 
+from nightshift.base.errors import StoreUnreachable
+from nightshift.base.instants import from_ms
 from nightshift.deliveries.delivery import DeliveryState
-from nightshift.errors import StoreUnreachable
 from nightshift.jobs.table import JobStatus, read_table
 from nightshift.overview import consumers, read_pulse
 from nightshift.processes import Process, read_processes
 from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, PULL, QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import from_ms
 from nightshift.runs.states import ENDED, OPEN, State
-from nightshift.store import AWAY, store_now, text_hash
+from nightshift.store.client import AWAY, store_now, text_hash
 from nightshift.switches import SwitchBoard, Switches
 
 log = structlog.get_logger("nightshift.metrics")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadQuery,
     BadSchedule,
     BadSetting,
@@ -33,7 +33,7 @@ from nightshift.errors import (
     UnknownJob,
     UnknownRun,
 )
-from nightshift.store import translated
+from nightshift.store.client import translated
 
 log = structlog.get_logger("nightshift.web")
 

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from nightshift import agents, bootstrap
+from nightshift.base.errors import BadSetting
 from nightshift.credentials import WEB, bots_tokens, read, secret_file
-from nightshift.errors import BadSetting
 from nightshift.log import configure_logging
 from nightshift.settings import Settings
-from nightshift.store import new_client, translated
+from nightshift.store.client import new_client, translated
 from nightshift.web.app import RETRIES, create_app
 from nightshift.web.console import attach_console
 from nightshift.web.tokens import Tokens

@@ -17,10 +17,10 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting, Forbidden, NotPossible
-from nightshift.keys import Keys
-from nightshift.runs.row import from_ms, to_ms
-from nightshift.store import store_now, text_field, text_hash, text_value
+from nightshift.base.errors import BadSetting, Forbidden, NotPossible
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.store.client import store_now, text_field, text_hash, text_value
+from nightshift.store.keys import Keys
 
 PREFIX = "nst_"
 #: The token that the deployment is started with.

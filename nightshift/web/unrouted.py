@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
-from nightshift.phrases import one_line
+from nightshift.base.words import one_line
 from nightshift.web.problems import problem
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

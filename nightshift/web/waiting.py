@@ -11,8 +11,8 @@ from datetime import timedelta
 from fastapi import Request
 
 from nightshift.agents.agent import Agent
-from nightshift.errors import Overloaded
-from nightshift.events import Event
+from nightshift.base.errors import Overloaded
+from nightshift.store.events import Event
 
 #: Bots that one process lets wait at once, and processes of one agent among them.
 MOST, MOST_OF_ONE = 1_000, 20

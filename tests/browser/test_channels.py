@@ -7,13 +7,13 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.row import source_of
-from nightshift.keys import Keys
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Missed
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 

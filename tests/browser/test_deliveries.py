@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from playwright.async_api import expect
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import stamp
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
-from nightshift.keys import Keys
-from nightshift.phrases import stamp
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.web.tokens import Role
 from tests.browser.conftest import Console

@@ -8,12 +8,12 @@ import pytest
 from playwright.async_api import expect
 
 from nightshift.freeze import Freeze
-from nightshift.keys import Keys
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Level, Payer
 from nightshift.money.purse import Purse
 from nightshift.settings import BudgetSettings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 

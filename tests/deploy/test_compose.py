@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 import nightshift
+from nightshift.base.home import PREFIX
 from nightshift.queues import QUEUE_NAMES
-from nightshift.settings import PREFIX, Settings
+from nightshift.settings import Settings
 from tests.deploy.commands import refusal
 from tests.deploy.manifests import DEPLOY
 from workers.app import celery_settings

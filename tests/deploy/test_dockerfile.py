@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import nightshift
-from nightshift.settings import PREFIX, Settings
+from nightshift.base.home import PREFIX
+from nightshift.settings import Settings
 from tests.deploy.commands import refusal
 from tests.deploy.manifests import DEPLOY
 

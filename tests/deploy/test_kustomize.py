@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 import nightshift
+from nightshift.base.home import PREFIX
 from nightshift.queues import QUEUE_NAMES
-from nightshift.settings import PREFIX, Settings, load_settings
+from nightshift.settings import Settings, load_settings
 from tests.deploy.commands import refusal
 from tests.deploy.manifests import (
     KUBECTL,

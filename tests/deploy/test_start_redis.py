@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from nightshift import embedded
-from nightshift.store import new_client
+from nightshift.store.client import new_client
 from tests.deploy.manifests import KUSTOMIZE
 
 PASSWORD = "hunter2-hunter2"

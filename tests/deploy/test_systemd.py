@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nightshift.base.home import PREFIX
 from nightshift.cli.up import WORKER_STOP
-from nightshift.settings import PREFIX, Settings
+from nightshift.settings import Settings
 from tests.deploy.commands import refusal
 from tests.deploy.manifests import DEPLOY
 

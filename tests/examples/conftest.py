@@ -14,7 +14,7 @@ from aiohttp import web
 
 from nightshift import agents, client
 from nightshift.agents.runner import hand_to_runner
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.delivery import Delivery
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRow

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Message
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, bots_token

@@ -12,7 +12,7 @@ import pytest
 import yarl
 from aiohttp import WSMsgType, web
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, bots_token, hand, platform, said
 from tests.nightshift.cli.conftest import Stage

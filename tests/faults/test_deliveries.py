@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
-from nightshift.keys import Keys
 from nightshift.runs.states import State
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from tests.faults.deployment import LEASE, SETTINGS, Deployment, until
 

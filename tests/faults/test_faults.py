@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from nightshift.errors import StoreFull, StoreUnreachable
+from nightshift.base.errors import StoreFull, StoreUnreachable
 from nightshift.runs.states import State
 from tests.faults.deployment import LEASE, Deployment, until
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import source_of
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
-from nightshift.runs.row import run_id, to_ms
+from nightshift.runs.row import run_id
 from nightshift.runs.states import State
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.faults.deployment import UNHURRIED, Deployment, until
 from tests.nightshift.heartbeats.model import Model, answering
 

@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from nightshift import embedded
-from nightshift.errors import NightshiftError
+from nightshift.base.errors import NightshiftError
 from nightshift.runs.states import State
 from nightshift.settings import load_settings
 from tests.faults.deployment import CHECKOUT, Deployment, until

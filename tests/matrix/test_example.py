@@ -8,7 +8,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, load  # noqa: F401
 from tests.examples.matrix_bot import Awake, remembered

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from nightshift.errors import PlatformDown, RateLimited, RefusedByPlatform
+from nightshift.base.errors import PlatformDown, RateLimited, RefusedByPlatform
 from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Outgoing
 from tests.matrix.synapse import BURST, Synapse, User

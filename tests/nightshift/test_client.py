@@ -14,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from nightshift import client
+from nightshift.base.errors import BadSetting
 from nightshift.client import Nightshift
-from nightshift.errors import BadSetting
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

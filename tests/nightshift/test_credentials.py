@@ -11,8 +11,8 @@ from threading import Barrier
 import pytest
 from pydantic import SecretStr
 
+from nightshift.base.errors import BadSetting
 from nightshift.credentials import flower_credentials, make_flower_credentials, make_once, read
-from nightshift.errors import BadSetting
 from nightshift.settings import Settings, load_settings
 
 

@@ -20,6 +20,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
+from nightshift.base.errors import BadSetting, StoreUnreachable, UnsafeStore
 from nightshift.credentials import redis_password
 from nightshift.embedded import (
     EmbeddedServer,
@@ -33,8 +34,7 @@ from nightshift.embedded import (
     url,
     wait_ready,
 )
-from nightshift.errors import BadSetting, StoreUnreachable, UnsafeStore
-from nightshift.store import command, new_client
+from nightshift.store.client import command, new_client
 from nightshift.supervise import StartFailed, Supervisor
 
 SOON = timedelta(seconds=10)

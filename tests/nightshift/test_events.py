@@ -6,11 +6,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.events import follow_events, publish_event
-from nightshift.keys import Keys
+from nightshift.base.instants import from_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, from_ms, run_id
-from nightshift.store import store_now
+from nightshift.runs.row import RunRequest, run_id
+from nightshift.store.client import store_now
+from nightshift.store.events import follow_events, publish_event
+from nightshift.store.keys import Keys
 
 
 async def test_what_happens_to_runs_and_around_them_comes_in_one_stream(

@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import Frozen, OutOfBudget
-from nightshift.events import read_events
+from nightshift.base.errors import Frozen, OutOfBudget
+from nightshift.base.instants import from_ms
 from nightshift.freeze import LOOK_AGAIN, Freeze, describe_thaw
-from nightshift.keys import Keys
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, from_ms
+from nightshift.runs.row import RunRequest
 from nightshift.runs.spread import PACE
 from nightshift.runs.states import State
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.events import read_events
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.why import why_run
 from tests.nightshift.runs.model import request

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nightshift import bootstrap, liveness
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.liveness import Liveness
 from nightshift.settings import load_settings
 

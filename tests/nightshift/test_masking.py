@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nightshift.masking import masked
+from nightshift.base.masking import masked
 
 SECRET = "hunter2"
 

@@ -5,10 +5,10 @@ from random import Random
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import store
-from nightshift.errors import BadQuery
-from nightshift.keys import Keys
-from nightshift.pages import Place, walk
+from nightshift.base.errors import BadQuery
+from nightshift.store import client
+from nightshift.store.keys import Keys
+from nightshift.store.pages import Place, walk
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "1:", "-1:a", "1e9:a", "1.5:a", "٣:a", "12345678901234567:a"])
@@ -21,8 +21,8 @@ def test_a_place_that_no_page_named_is_refused(text: str) -> None:
 async def test_several_indexes_are_walked_as_if_they_were_one_from_any_place_on(
     redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch, descending: bool
 ) -> None:
-    monkeypatch.setattr(store, "FIRST_READ", 2)
-    monkeypatch.setattr(store, "LARGEST_READ", 2)
+    monkeypatch.setattr(client, "FIRST_READ", 2)
+    monkeypatch.setattr(client, "LARGEST_READ", 2)
     lot = Random(5)
     entries = [Place(lot.randrange(6), f"entry-{n}") for n in range(30)]
     names = [f"{keys.root}{n}" for n in range(3)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.errors import BadSetting, NotPossible, Overloaded
+from nightshift.base.errors import BadSetting, NotPossible, Overloaded
 from nightshift.parts import LONGEST_PAUSE, Crashes, Part, PartResting, Parts, steady_now
 
 MAX_IDLE = timedelta(minutes=10)

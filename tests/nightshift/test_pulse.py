@@ -11,17 +11,17 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import pulse
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.freeze import Freeze
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.keys import Keys
 from nightshift.pulse import LongQueues, keep_pulse
 from nightshift.runs.ledger import DueBeat, Hint, Ledger
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Rules, done
 from nightshift.schedules.schedule import Schedule, put_schedules
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.time.cadence import Every
 

@@ -7,18 +7,18 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.agents.observing import Observer
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import BadQuery, RefusedByPlatform, UnknownAgent
+from nightshift.base.errors import BadQuery, RefusedByPlatform, UnknownAgent
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.keys import Keys
 from nightshift.memory.forget import Forgetting
 from nightshift.memory.limits import Limits
 from nightshift.memory.messages import Messages
 from nightshift.platforms.local import LocalPlatform
 from nightshift.rooms import LONGEST, Rooms
 from nightshift.settings import AgentSettings, Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 
 LOBBY = ChannelRef("local", "lobby")
 

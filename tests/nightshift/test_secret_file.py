@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nightshift.errors import BadSetting
-from nightshift.secret_file import SecretFile, secret_source
+from nightshift.base.errors import BadSetting
+from nightshift.base.secret_file import SecretFile, secret_source
 
 
 @pytest.fixture

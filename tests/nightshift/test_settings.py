@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
+from nightshift.base.home import simulated_model
 from nightshift.money.payer import Level
-from nightshift.settings import load_settings, simulated_model
+from nightshift.settings import load_settings
 
 SECRET = "hunter2"
 Write = Callable[[str], None]
@@ -110,7 +111,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No checkout and no home that anybody named; returns the home that would be our own."""
     monkeypatch.delenv("NIGHTSHIFT_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("nightshift.settings.CHECKOUT", tmp_path / "none")
+    monkeypatch.setattr("nightshift.base.home.CHECKOUT", tmp_path / "none")
     return tmp_path / ".nightshift"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.supervise import (
     LOG_LIMIT,
     HomeInUse,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting
-from nightshift.keys import Keys
+from nightshift.base.errors import BadSetting
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import KNOWN, Switches
 
 

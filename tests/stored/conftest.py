@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from tests.nightshift.runs.model import Clock
 from tests.stored.dump import load, load_graph

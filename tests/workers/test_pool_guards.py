@@ -20,7 +20,7 @@ from celery import Celery, Task, current_task
 from celery.worker import state
 
 import workers.pool
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 from tests.workers.conftest import PATIENCE, until
 from workers.coroutines import Stoppable, is_coroutine_task, loop_thread
 from workers.pool import AsyncioPool, StopReason, ThreadPool, awaited, run_coroutine

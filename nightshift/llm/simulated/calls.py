@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-from nightshift.errors import BadSetting, PermanentError
+from nightshift.base.errors import BadSetting, PermanentError
 from nightshift.llm.simulated.faults import DIGITS, Fault
 
 FAULT_HEADER = "x-sim-fault"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 
 #: Every fault, with the settings it takes and what they are when left out.
 FAULTS: Mapping[str, Mapping[str, int | None]] = {

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from nightshift.errors import PermanentError
+from nightshift.base.errors import PermanentError
 
 #: Values looked at, and characters forced by ``minLength``, before a schema counts as too large.
 EFFORT = 100_000

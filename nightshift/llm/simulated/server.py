@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.llm.simulated.answers import (
     LABEL,
     Answer,

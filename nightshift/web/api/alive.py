@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift.agents.liveness import GONE_AFTER, Presence
-from nightshift.channels.ref import UserRef, is_id
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import UserRef, is_id
 from nightshift.web.api.observe import PlatformName, Words
 from nightshift.web.api.views import Instant
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift import agents, bootstrap
+from nightshift.base.errors import UnknownChannel
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
 from nightshift.channels.view import ChannelView, view_channel
-from nightshift.errors import UnknownChannel
 from nightshift.memory.audience import audience_of
-from nightshift.pages import Place
+from nightshift.store.pages import Place
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Operator, Reader
 from nightshift.web.problems import may_answer

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import LONGEST_ID, LONGEST_REF, ChannelRef, is_id
+from nightshift.base.errors import BadQuery, UnknownDelivery
+from nightshift.base.refs import LONGEST_ID, LONGEST_REF, ChannelRef, is_id
 from nightshift.deliveries.bot import BATCH, BotPost
 from nightshift.deliveries.by_hand import Verdict, resolve
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.listing import Wanted, read_deliveries
-from nightshift.errors import BadQuery, UnknownDelivery
-from nightshift.pages import Place
 from nightshift.runs.row import LONGEST_RUN_ID
+from nightshift.store.pages import Place
 from nightshift.web.api.alive import ProcessName
 from nightshift.web.api.observe import PlatformName
 from nightshift.web.api.views import Done, View

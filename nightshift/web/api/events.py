@@ -15,8 +15,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from nightshift.errors import TransientError
-from nightshift.events import Event
+from nightshift.base.errors import TransientError
+from nightshift.store.events import Event
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.hub import Frame, parse_position
 from nightshift.web.state import Web

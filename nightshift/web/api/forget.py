@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift import bootstrap
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.web.api.views import View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, KeeperAdmin
 

@@ -13,7 +13,7 @@ from nightshift.money.budget import read_budget
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.costs import KEPT_DAYS, read_costs
 from nightshift.money.payer import Level, Listed
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.web.api.views import Done, FreezingView, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Keeper, KeeperAdmin
 from nightshift.web.state import Web

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from nightshift.base.refs import PLATFORM, ChannelRef, is_id
 from nightshift.channels.channel import SeenChannel
-from nightshift.channels.ref import PLATFORM, ChannelRef, is_id
 from nightshift.memory.message import Kind, Observed, Origin
 from nightshift.web.api.views import Instant
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot

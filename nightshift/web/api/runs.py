@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
-from nightshift.errors import UnknownRun
+from nightshift.base.errors import UnknownRun
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import LONGEST_RUN_ID, RunRow

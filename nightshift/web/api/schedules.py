@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from nightshift.pages import Place
 from nightshift.schedules.listing import read_schedules
+from nightshift.store.pages import Place
 from nightshift.web.api.views import SchedulePage, ScheduleRow
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.state import Web

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from nightshift.runs.row import EPOCH, RunRow
+from nightshift.base.instants import EPOCH
+from nightshift.runs.row import RunRow
 from nightshift.runs.states import State
 
 #: Instants around which a calendar can still be reckoned.

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift.agents.work import Work
-from nightshift.deliveries.delivery import LONGEST_TEXT
+from nightshift.base.limits import LONGEST_DELIVERY
 from nightshift.memory.message import Message
 from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.web.api.views import View
@@ -92,7 +92,7 @@ class Claim(BaseModel):
 class Reply(Claim):
     """What the agent says."""
 
-    text: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_DELIVERY)]
 
 
 class Decline(Claim):

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 import structlog
 from redis.exceptions import RedisError
 
-from nightshift.errors import NightshiftError
-from nightshift.store import translated
+from nightshift.base.errors import NightshiftError
+from nightshift.store.client import translated
 from nightshift.web.hub import EventHub
 
 log = structlog.get_logger("nightshift.web")

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.by_hand import Verdict, resolve, verdicts
 from nightshift.deliveries.delivery import DeliveryState
 from nightshift.deliveries.listing import Wanted, read_deliveries
-from nightshift.errors import BadQuery
-from nightshift.pages import Place
+from nightshift.store.pages import Place
 from nightshift.web.api.deliveries import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page

@@ -12,8 +12,8 @@ from fastapi import Request
 from nicegui import ui
 from redis.exceptions import RedisError
 
-from nightshift.errors import NightshiftError
-from nightshift.store import translated
+from nightshift.base.errors import NightshiftError
+from nightshift.store.client import translated
 from nightshift.web.console.board import Board
 from nightshift.web.console.gate import ASKING, SIGN_IN, still_signed_in
 from nightshift.web.console.pages import page

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nightshift import bootstrap
 from nightshift.credentials import WEB, secret_file
-from nightshift.store import translated
+from nightshift.store.client import translated
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 from nightshift.web.tokens import SESSION, Token, Tokens

@@ -13,14 +13,14 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift import bootstrap
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import money as dollars
 from nightshift.freeze import describe_thaw
 from nightshift.money.budget import Account, Budget, read_budget
 from nightshift.money.caps import Caps, listed, parse_cap
 from nightshift.money.costs import Spent, read_days
 from nightshift.money.payer import Level
-from nightshift.phrases import money as dollars
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nightshift.phrases import money, span, stamp
+from nightshift.base.words import money, span, stamp
 
 
 @cache

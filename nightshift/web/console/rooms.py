@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift import bootstrap
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
 from nightshift.platforms.local import LocalPlatform
 from nightshift.rooms import LONGEST, Rooms
 from nightshift.web.api.channels import channels_of

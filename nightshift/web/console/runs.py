@@ -11,14 +11,14 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
-from nightshift.errors import BadQuery, UnknownRun
+from nightshift.base.errors import BadQuery, UnknownRun
+from nightshift.base.words import clock, money, span
 from nightshift.jobs.row import source_of
-from nightshift.phrases import clock, money, span
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import RunPlace, Wanted, last_change, read_runs
 from nightshift.runs.states import State
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.web.api.runs import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nightshift.runs.row import RunRow, to_ms
+from nightshift.base.instants import to_ms
+from nightshift.runs.row import RunRow
 from nightshift.runs.search import last_change
 from nightshift.upcoming import Upcoming
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadQuery
 
 
 async def name_sources(channels: Channels, sources: Iterable[str]) -> Callable[[str], str]:

@@ -12,13 +12,13 @@ from nightshift import agents
 from nightshift.agents.agent import Agent
 from nightshift.agents.runner import hand_to_runner
 from nightshift.agents.work import PullWork
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.keys import Keys
 from nightshift.runs.carry import Run
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from tests.nightshift.runs.model import Clock, request
 

@@ -7,7 +7,7 @@ from datetime import time
 import pytest
 
 from nightshift import agents
-from nightshift.errors import BadSetting, UnknownAgent
+from nightshift.base.errors import BadSetting, UnknownAgent
 from nightshift.settings import Settings, load_settings
 
 

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
 from nightshift.agents.liveness import FORGET_AFTER, GONE_AFTER, AgentLiveness, Presence
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 GENERAL, RANDOM = ChannelRef("discord", "general"), ChannelRef("discord", "random")

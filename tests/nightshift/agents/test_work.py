@@ -11,9 +11,9 @@ import pytest
 from nightshift.agents.agent import Agent
 from nightshift.agents.runner import BOT_DEADLINE
 from nightshift.agents.work import PullWork, Work
+from nightshift.base.errors import BadQuery, LostLease, NotPossible, StoreUnreachable, UnknownRun
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, NewDelivery
-from nightshift.errors import BadQuery, LostLease, NotPossible, StoreUnreachable, UnknownRun
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import State

@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from nightshift.agents.agent import Agent
 from nightshift.agents.writing import Writing, Written
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.keys import Keys
 from nightshift.llm.answers import Answer
 from nightshift.llm.prompts import Message
 from nightshift.memory.message import Kind, Observed
@@ -23,6 +22,7 @@ from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
 from nightshift.settings import Use
+from nightshift.store.keys import Keys
 from tests.nightshift.agents.conftest import ROOM, Hand
 from tests.nightshift.runs.model import Clock
 

@@ -5,17 +5,17 @@ from datetime import datetime, time, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import pages as pages_module
 from nightshift.agents.agent import Agent
+from nightshift.base.errors import BadSetting, UnknownChannel
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadSetting, UnknownChannel
-from nightshift.events import read_events
-from nightshift.keys import Keys
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
-from nightshift.pages import Place
+from nightshift.store import pages as pages_module
+from nightshift.store.events import read_events
+from nightshift.store.keys import Keys
+from nightshift.store.pages import Place
 from tests.nightshift.runs.model import Clock
 
 LOBBY = ChannelRef("discord", "lobby")

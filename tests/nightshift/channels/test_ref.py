@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.channels.ref import LONGEST_ID, ChannelRef
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
+from nightshift.base.refs import LONGEST_ID, ChannelRef
 
 IDS = st.text(min_size=1, max_size=LONGEST_ID).filter(str.isprintable)
 

@@ -15,15 +15,16 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
 from nightshift import bootstrap
+from nightshift.base.instants import to_ms
 from nightshift.cli.app import app
 from nightshift.jobs.table import JobStatus, store_table
-from nightshift.keys import Keys
 from nightshift.processes import report
 from nightshift.queues import QUEUE_NAMES
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRow, to_ms
+from nightshift.runs.row import RunRow
 from nightshift.runs.states import Outcome
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.time.cadence import every
 from tests.nightshift.runs.model import request
 

@@ -12,10 +12,10 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import nightshift
+from nightshift.base.errors import BadSetting
+from nightshift.base.home import CHECKOUT
 from nightshift.cli.app import app
 from nightshift.cli.words import duration
-from nightshift.errors import BadSetting
-from nightshift.settings import CHECKOUT
 from tests.nightshift.cli.conftest import Cli
 
 MAIN = "from nightshift.cli.__main__ import main; main()"

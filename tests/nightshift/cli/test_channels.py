@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 LOBBY = ChannelRef("discord", "lobby")

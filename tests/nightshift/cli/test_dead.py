@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from nightshift.runs.states import State, done, failed
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 

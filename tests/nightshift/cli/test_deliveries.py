@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.switches import Switches
 from tests.nightshift.cli.conftest import Cli, answer
 

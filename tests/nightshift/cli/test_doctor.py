@@ -18,7 +18,7 @@ from nightshift.llm.keypool import QUOTA_EXHAUSTED, KeyPool, key_id
 from nightshift.processes import report
 from nightshift.runs.states import failed
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import HANG, OtherSide, Reply

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from nightshift import bootstrap
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Ledger
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage
 
 ROOM, EMPTY, ELSEWHERE = (ChannelRef("local", name) for name in ("lounge", "empty", "elsewhere"))

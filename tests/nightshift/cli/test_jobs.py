@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift.phrases import stamp
+from nightshift.base.words import stamp
 from nightshift.runs.states import Outcome, done, failed
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 

@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 
 from nightshift import bootstrap
 from nightshift.freeze import Freeze
-from nightshift.keys import Keys
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.runs.states import held_up
 from nightshift.settings import BudgetSettings
+from nightshift.store.keys import Keys
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift import pages
-from nightshift.phrases import stamp
+from nightshift.base.words import stamp
 from nightshift.runs.states import done, failed, handed_back, skipped
-from nightshift.store import store_now
+from nightshift.store import pages
+from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 COLUMNS = {"id", "source", "nominal", "state", "reason", "attempts", "cost", "queue", "created", "ended"}

@@ -11,7 +11,7 @@ from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import NO_CREDIT, STRIKES, KeyPool, key_id
 from nightshift.runs.states import done, failed
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.switches import KNOWN
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Scope, Tokens
 from tests.nightshift.cli.conftest import Cli, answer
 

@@ -22,10 +22,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
+from nightshift.base.errors import BadSetting
+from nightshift.base.home import simulated_model
 from nightshift.cli import up
 from nightshift.cli.processes import checkout, environment
-from nightshift.errors import BadSetting
-from nightshift.settings import load_settings, simulated_model
+from nightshift.settings import load_settings
 
 COMMAND = (sys.executable, "-m", "nightshift.cli")
 
@@ -219,7 +220,7 @@ def test_a_process_in_another_folder_reads_the_same_settings(
 
 
 def test_a_place_without_the_workers_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightshift.settings.CHECKOUT", tmp_path)
+    monkeypatch.setattr("nightshift.base.home.CHECKOUT", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadSetting, match="run this in a checkout"):
         checkout()

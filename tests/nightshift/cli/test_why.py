@@ -7,15 +7,15 @@ from redis.asyncio import Redis
 
 from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
+from nightshift.base.words import clock, stamp
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import By, NewDelivery
-from nightshift.phrases import clock, stamp
 from nightshift.runs.ledger import Missed
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, failed, postponed, skipped
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.switches import Switches
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 

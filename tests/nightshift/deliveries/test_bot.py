@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.errors import NotPossible, UnknownDelivery
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.bot import BotPost
 from nightshift.deliveries.deliveries import BOT_LEASE, BOT_OFFERS
 from nightshift.deliveries.delivery import Delivery
 from nightshift.deliveries.retention import give_up_on_bots
-from nightshift.errors import NotPossible, UnknownDelivery
 from tests.nightshift.deliveries.conftest import OTHER, ROOM, Post
 
 

@@ -7,15 +7,15 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import UserRef
+from nightshift.base.errors import RefusedByPlatform, SendUnknown
+from nightshift.base.refs import UserRef
+from nightshift.base.subject import Subject
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.deliveries.retention import forget_old_deliveries
-from nightshift.errors import RefusedByPlatform, SendUnknown
-from nightshift.keys import Keys
-from nightshift.memory.forget import What
-from nightshift.pages import Place
+from nightshift.store.keys import Keys
+from nightshift.store.pages import Place
 from tests.nightshift.deliveries.conftest import OTHER, ROOM, Post
 
 DAY = timedelta(days=1)
@@ -96,10 +96,10 @@ async def test_what_was_said_in_a_channel_is_forgotten_and_what_waits_is_not_sai
     made = await one_of_each(post)
     waiting = await post.ask("canary", number=5)
     forgetter = DeliveryForgetter(post.deliveries)
-    for what in (What(ROOM, (ROOM,)), What(UserRef("chat", "@ann"), (ROOM,))):
-        expected = 5 if what.subject == ROOM else 0
-        assert await forgetter.forget(what, dry_run=True) == expected
-        assert await forgetter.forget(what) == expected
+    for subject in (Subject(ROOM, (ROOM,)), Subject(UserRef("chat", "@ann"), (ROOM,))):
+        expected = 5 if subject.ref == ROOM else 0
+        assert await forgetter.forget(subject, dry_run=True) == expected
+        assert await forgetter.forget(subject) == expected
     texts = [row.text for row in await post.deliveries.rows([each.id for each in made.values()])]
     assert texts == ["", "", "", "", "good morning"]
     gone = await post.deliveries.get(waiting.id)

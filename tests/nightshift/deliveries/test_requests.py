@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.deliveries.delivery import LONGEST_TEXT, NewDelivery
-from nightshift.errors import BadQuery, UnknownDelivery
-from nightshift.keys import Keys
+from nightshift.base.errors import BadQuery, UnknownDelivery
+from nightshift.base.limits import LONGEST_DELIVERY
+from nightshift.deliveries.delivery import NewDelivery
 from nightshift.runs.row import RunId
 from nightshift.runs.states import State
+from nightshift.store.keys import Keys
 from tests.nightshift.deliveries.conftest import OTHER, ROOM, Post
 
 
@@ -43,7 +44,7 @@ async def test_each_thing_that_a_run_says_is_a_delivery_of_its_own(post: Post) -
     assert one.key != two.key
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "x" * (LONGEST_TEXT + 1)])
+@pytest.mark.parametrize("text", ["", "  \n", "x" * (LONGEST_DELIVERY + 1)])
 def test_nothing_and_far_too_much_are_refused(text: str) -> None:
     with pytest.raises(BadQuery, match="run 'r'"):
         NewDelivery("r", ROOM, text)

@@ -5,9 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.deliveries.by_hand import Verdict, resolve
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadSetting,
     LostLease,
     NotPossible,
@@ -17,9 +15,11 @@ from nightshift.errors import (
     RefusedByPlatform,
     SendUnknown,
 )
+from nightshift.base.refs import ChannelRef
+from nightshift.deliveries.by_hand import Verdict, resolve
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.states import Outcome, State
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from tests.nightshift.deliveries.conftest import Post
 
 HOUR, YEAR = timedelta(hours=1), timedelta(days=365)

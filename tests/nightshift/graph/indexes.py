@@ -6,7 +6,7 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from nightshift.store import command
+from nightshift.store.client import command
 
 
 async def until_filled(graphs: Redis) -> None:

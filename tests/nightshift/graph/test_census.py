@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import embedded
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.graph.census import graph_part, take_census
 from nightshift.parts import Parts
-from nightshift.store import command, new_client
+from nightshift.store.client import command, new_client
 from nightshift.supervise import Supervisor
 
 

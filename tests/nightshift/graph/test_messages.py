@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import Overloaded
+from nightshift.base.errors import Overloaded
 from nightshift.graph import messages as module
-from nightshift.graph.graph import Graph
 from nightshift.graph.messages import EmbeddingModel, Entry, MessageGraph
-from nightshift.store import command, new_client
+from nightshift.store.client import command, new_client
+from nightshift.store.graph import Graph
 from tests.nightshift.graph.indexes import until_filled
 
 NAME = "test:graph"

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from tests.nightshift.heartbeats.scene import Scene
 
 

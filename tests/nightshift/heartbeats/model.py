@@ -12,7 +12,6 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from nightshift.freeze import Freeze
-from nightshift.keys import Keys
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part
@@ -22,6 +21,7 @@ from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
 from nightshift.parts import Parts
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 
 
 @dataclass

@@ -12,20 +12,20 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.beating import Beaten, Beating
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import BeatRow
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.keys import Keys
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import DueBeat, Ledger
 from nightshift.runs.row import RunId
 from nightshift.runs.states import done
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 ROOM = ChannelRef("discord", "room:{1}*")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import Overloaded
+from nightshift.base.errors import Overloaded
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.background import Background
 from nightshift.memory.recall import Recall, Recalled, Recollection
 from nightshift.memory.summaries import Summaries, Summary

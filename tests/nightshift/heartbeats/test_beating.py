@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.beating import Beaten
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
-from nightshift.keys import Keys
 from nightshift.runs.ledger import DueBeat, Skip
 from nightshift.runs.states import State
+from nightshift.store.keys import Keys
 from tests.nightshift.heartbeats.scene import ROOM, Scene
 
 

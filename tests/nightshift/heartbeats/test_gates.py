@@ -15,8 +15,8 @@ import pytest
 from pydantic import ValidationError
 
 from nightshift.agents import agent as agents
+from nightshift.base.errors import BadSetting
 from nightshift.channels.channel import Channel
-from nightshift.errors import BadSetting
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.beating import quiet_hours
 from nightshift.heartbeats.gates import Gate, Quiet, Snapshot, judge

@@ -11,12 +11,11 @@ from redis.asyncio import Redis
 
 from nightshift.agents import agent as agents
 from nightshift.agents.liveness import AgentLiveness, Presence
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.outside import Reach, Surroundings
 from nightshift.heartbeats.row import source_of
-from nightshift.keys import Keys
 from nightshift.llm.breaker import Breaker
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
@@ -24,7 +23,8 @@ from nightshift.platforms.platform import Readiness
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import run_id
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from tests.nightshift.heartbeats.scene import ROOM
 from tests.nightshift.runs.model import request
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from nightshift.channels.ref import ChannelRef, UserRef
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.heartbeats.forgetting import BeatForgetter
 from nightshift.heartbeats.row import source_of
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.tending import tend
-from nightshift.memory.forget import What
 from tests.nightshift.heartbeats.scene import ROOM, Scene
 
 AGAIN = timedelta(minutes=1)
@@ -73,7 +73,7 @@ async def test_rules_changed_live_are_heeded_by_the_next_beat(scene: Scene) -> N
 async def test_forgetting_a_channel_leaves_nothing_of_its_beats(scene: Scene) -> None:
     await scene.looked(await scene.beat())
     await scene.beat()  # skipped, with a reason that is kept
-    what, forgetter = What(ROOM, (ROOM,)), BeatForgetter(scene.beats)
+    what, forgetter = Subject(ROOM, (ROOM,)), BeatForgetter(scene.beats)
     assert await forgetter.forget(what, dry_run=True) == 1
     assert await scene.beats.find(ROOM)
     assert await forgetter.forget(what) == 1
@@ -85,7 +85,7 @@ async def test_forgetting_a_user_drops_what_acts_were_about_and_lets_the_channel
     scene: Scene,
 ) -> None:
     assert await scene.beats.may_act(ROOM, "run", ["mark"], "ada's birthday", scene.rules) is None
-    what, forgetter = What(UserRef("discord", "ada"), (ROOM,)), BeatForgetter(scene.beats)
+    what, forgetter = Subject(UserRef("discord", "ada"), (ROOM,)), BeatForgetter(scene.beats)
     assert await forgetter.forget(what, dry_run=True) == 1
     assert await forgetter.forget(what) == 1
     (act,) = (await scene.row()).acts

@@ -14,11 +14,10 @@ from redis.asyncio import Redis
 
 from nightshift.agents import agent as agents
 from nightshift.agents.agent import Agent
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import NightshiftError, StoreFull, StoreUnreachable
+from nightshift.base.errors import NightshiftError, StoreFull, StoreUnreachable
+from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.thinking import Thinking, marks
-from nightshift.keys import Keys
 from nightshift.llm.models import Models
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Level
@@ -26,6 +25,7 @@ from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.row import RunId, RunRow, run_id
 from nightshift.runs.states import State
 from nightshift.settings import BudgetSettings
+from nightshift.store.keys import Keys
 from tests.nightshift.heartbeats.injections import INJECTIONS
 from tests.nightshift.heartbeats.model import Model, asked_model
 from tests.nightshift.heartbeats.scene import ROOM, Scene

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.base.instants import EPOCH
 from nightshift.freeze import Freezing
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
-from nightshift.runs.row import EPOCH
 from nightshift.settings import ModelSettings, Settings
-from nightshift.store import new_client
+from nightshift.store.client import new_client
 from nightshift.switches import KNOWN, SwitchBoard
 
 ALL_ON = SwitchBoard(dict.fromkeys(KNOWN, True), {})

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import BadSetting, UnknownJob
+from nightshift.base.errors import BadSetting, UnknownJob
 from nightshift.jobs.row import Job, Need, flag
 from nightshift.jobs.table import JobStatus, Rows, read_job, read_table, resolve, store_table
-from nightshift.keys import Keys
 from nightshift.settings import JobOverride
+from nightshift.store.keys import Keys
 from nightshift.switches import KNOWN, SwitchBoard
 from nightshift.time.cadence import cron, every
 from nightshift.time.misfire import Misfire

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 from redis.asyncio import Redis
 
 from nightshift.freeze import Freeze
-from nightshift.keys import Keys
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part, key_sources
@@ -28,6 +27,7 @@ from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.parts import Parts
 from nightshift.settings import BudgetSettings, ModelSettings, Settings
+from nightshift.store.keys import Keys
 
 PAYER = Payer("heartbeat:a@1", "heartbeat:a", kind=Kind.PERSON)
 HELLO = (Message("user", "hello"),)

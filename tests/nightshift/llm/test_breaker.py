@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import Overloaded
-from nightshift.events import read_events
-from nightshift.keys import Keys
+from nightshift.base.errors import Overloaded
 from nightshift.llm.breaker import RULES, Breaker
+from nightshift.store.events import read_events
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 

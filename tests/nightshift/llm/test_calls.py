@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from nightshift.errors import BadKeys, Overloaded
-from nightshift.keys import Keys
+from nightshift.base.errors import BadKeys, Overloaded
 from nightshift.llm.keypool import KeyState
 from nightshift.llm.simulated import Fault, FaultRule, SimulatedModel
 from nightshift.money.payer import Kind, Payer
@@ -20,7 +19,8 @@ from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import Outcome, State, done
 from nightshift.settings import EndpointSettings, UseSettings
-from nightshift.store import new_client
+from nightshift.store.client import new_client
+from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import HELLO, PAYER, Verdict, asking, completion, model_at, scripted, serving
 from tests.nightshift.runs.model import Clock, request
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nightshift.base.home import CHECKOUT
 from nightshift.llm.uses import Uses
-from nightshift.settings import CHECKOUT, load_settings
+from nightshift.settings import load_settings
 
 PAGE = (CHECKOUT / "docs" / "how-to" / "models.md").read_text()
 

@@ -11,11 +11,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from nightshift.errors import Frozen, OutOfBudget
+from nightshift.base.errors import Frozen, OutOfBudget
 from nightshift.freeze import Freeze
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
-from nightshift.keys import Keys
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part, key_sources
@@ -27,6 +26,7 @@ from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.parts import Parts
 from nightshift.settings import BudgetSettings, Settings, load_settings
+from nightshift.store.keys import Keys
 from nightshift.switches import KNOWN, SwitchBoard
 from tests.nightshift.llm.asking import completion
 

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import BadKeys, RateLimited
-from nightshift.keys import Keys
+from nightshift.base.errors import BadKeys, RateLimited
 from nightshift.llm.keypool import (
     COOLING,
     NO_CREDIT,
@@ -25,6 +24,7 @@ from nightshift.llm.keypool import (
     next_pacific_midnight,
     rate_limited,
 )
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 FIRST, SECOND, THIRD = "sk-canary-one", "sk-canary-two", "sk-canary-three"

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadAnswer,
     BadKeys,
     BadRequest,
@@ -28,7 +28,7 @@ from nightshift.errors import (
     RefusedByModel,
     Truncated,
 )
-from nightshift.keys import Keys
+from nightshift.base.instants import to_ms
 from nightshift.llm import lexical
 from nightshift.llm.keypool import KeyState, key_id
 from nightshift.llm.models import Models
@@ -43,9 +43,9 @@ from nightshift.llm.simulated import (
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import to_ms
 from nightshift.runs.states import Outcome, State, done
 from nightshift.settings import EndpointSettings, UseSettings
+from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import (
     HELLO,
     PAYER,

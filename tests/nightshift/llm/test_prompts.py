@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.errors import NotPossible
+from nightshift.base.errors import NotPossible
 from nightshift.llm.prompts import Message, Prompt, load, whole_text
 
 

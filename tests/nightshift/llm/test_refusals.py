@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from nightshift.errors import BadKeys, BadRequest, NightshiftError, Overloaded, RateLimited, RefusedByModel
+from nightshift.base.errors import (
+    BadKeys,
+    BadRequest,
+    NightshiftError,
+    Overloaded,
+    RateLimited,
+    RefusedByModel,
+)
 from nightshift.llm.keypool import NO_CREDIT, QUOTA_EXHAUSTED, UNAUTHORIZED, KeyEvent, rate_limited
 from nightshift.llm.refusals import LONGEST_WAIT, Refusal, read_error, read_refusal
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.keys import Keys
 from nightshift.llm.simulated import SimulatedModel
+from nightshift.store.keys import Keys
 
 ASKS = """
 import asyncio, sys, threading
 from redis.asyncio import Redis
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import HELLO, PAYER, Verdict, asking, model_at
 
 class Watch:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI
 from pydantic import BaseModel, Field, ValidationError
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.llm.simulated import (
     Fault,
     FaultRule,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 import time_machine
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.llm.prices import FREE, FlatPrice, is_dearer, listed_price
 from nightshift.llm.uses import NamedModel, Uses, kind_of
 from nightshift.settings import EndpointSettings, ModelSettings, Settings, Use, UseSettings, load_settings

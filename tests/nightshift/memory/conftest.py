@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 ROOM = ChannelRef("discord", "lobby")

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightshift.base.errors import BadSetting
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef
-from nightshift.errors import BadSetting
 from nightshift.memory.audience import (
     EVERYONE,
     NOBODY,

@@ -14,13 +14,13 @@ from nightshift import bootstrap
 from nightshift.agents import agent
 from nightshift.agents.agent import Agent
 from nightshift.agents.liveness import GONE_AFTER, AgentLiveness, Presence
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import PlatformDown
+from nightshift.base.errors import PlatformDown
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.graph.messages import EmbeddingModel
-from nightshift.keys import Keys
 from nightshift.memory.backfill import AT_ONCE, CHANNELS, HISTORY, TAKEN_BACK, Backfill, read_catalogue
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.forget import RunForgetter, What
+from nightshift.memory.forget import RunForgetter
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.platforms.connections import SETTLED, Connections, Holder
@@ -31,6 +31,7 @@ from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
 from nightshift.runs.states import Outcome, State
 from nightshift.settings import AgentSettings, Settings
+from nightshift.store.keys import Keys
 from tests.nightshift.memory.conftest import Room
 from tests.nightshift.runs.model import Clock
 
@@ -220,7 +221,7 @@ async def test_a_channel_that_is_forgotten_or_whose_run_is_cancelled_costs_no_ot
 ) -> None:
     discord.servers = [guild(*(f"c{n}" for n in range(CHANNELS)))]
     await scene.look()
-    await RunForgetter(scene.ledger).forget(What(ref := ChannelRef("discord", "c8"), (ref,)))
+    await RunForgetter(scene.ledger).forget(Subject(ref := ChannelRef("discord", "c8"), (ref,)))
     (run,) = [row for row in await scene.open_runs() if row.source == "backfill:discord:c1"]
     await scene.ledger.cancel(run.id, reason="by hand")
 

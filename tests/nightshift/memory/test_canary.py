@@ -13,13 +13,12 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.channels.ref import ChannelRef, UserRef
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.deliveries.delivery import NewDelivery
-from nightshift.events import publish_event
 from nightshift.heartbeats.row import source_of
-from nightshift.keys import Keys
 from nightshift.log import configure_logging
-from nightshift.memory.forget import RunForgetter, What
+from nightshift.memory.forget import RunForgetter
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.summaries import Summary
 from nightshift.money.payer import Payer
@@ -28,7 +27,9 @@ from nightshift.platforms.platform import Outgoing
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, done
-from nightshift.store import command, store_now
+from nightshift.store.client import command, store_now
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 from tests.nightshift.memory.test_forget import everything
 
 CANARY = "xylophonecanary"
@@ -168,7 +169,7 @@ async def test_what_an_agent_says_until_its_runs_are_stopped_goes_too(
     await plant()
     stop = RunForgetter.forget
 
-    async def say_and_stop(self: RunForgetter, what: What, *, dry_run: bool = False) -> int:
+    async def say_and_stop(self: RunForgetter, what: Subject, *, dry_run: bool = False) -> int:
         await quote("and where is")
         return await stop(self, what, dry_run=dry_run)
 

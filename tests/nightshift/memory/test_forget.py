@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import TransientError
-from nightshift.events import publish_event
-from nightshift.keys import Keys
-from nightshift.memory.forget import EventForgetter, Forgetting, RunForgetter, What
+from nightshift.base.errors import TransientError
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
+from nightshift.memory.forget import EventForgetter, Forgetting, RunForgetter
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind, Origin
 from nightshift.memory.messages import Messages
@@ -23,7 +22,9 @@ from nightshift.runs.forget import forget_in_runs
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import done, failed, skipped
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock, request
 
@@ -265,9 +266,9 @@ class Breaking:
     """A store that is away at first."""
 
     name: str = "breaking"
-    asked: list[What] = field(default_factory=list)
+    asked: list[Subject] = field(default_factory=list)
 
-    async def forget(self, what: What, *, dry_run: bool = False) -> int:
+    async def forget(self, what: Subject, *, dry_run: bool = False) -> int:
         self.asked.append(what)
         if len(self.asked) == 1:
             raise TransientError("away")
@@ -305,7 +306,7 @@ async def test_a_run_at_work_is_stopped_before_it_is_emptied(ledger: Ledger, now
             await asyncio.sleep(0.01)
         await ledger.settle(run.id, claimed.token, skipped("cancelled", said=CANARY))
 
-    mentioned = What(ROOM, (ROOM,)).mentioned_in
+    mentioned = Subject(ROOM, (ROOM,)).mentioned_in
     working = asyncio.create_task(worker())
     assert await forget_in_runs(ledger, mentioned) == 1
     await working
@@ -317,11 +318,11 @@ async def test_a_run_that_does_not_stop_is_told(ledger: Ledger, now: datetime) -
     await ledger.record(run)
     await ledger.claim(run.id, worker="w", message="m")
     with pytest.raises(TransientError, match="1 runs that have to do with it do not stop"):
-        await forget_in_runs(ledger, What(ROOM, (ROOM,)).mentioned_in, patience=timedelta())
+        await forget_in_runs(ledger, Subject(ROOM, (ROOM,)).mentioned_in, patience=timedelta())
 
 
 def test_a_channel_is_mentioned_by_its_whole_name_alone() -> None:
-    what = What(ChannelRef("discord", "1.2"), (ChannelRef("discord", "1.2"),))
+    what = Subject(ChannelRef("discord", "1.2"), (ChannelRef("discord", "1.2"),))
     for text in (
         "discord:1.2",
         "heartbeat:discord:1.2@2026",

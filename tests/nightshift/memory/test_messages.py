@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind, Observed, Origin
 from nightshift.memory.messages import Messages
+from nightshift.store.keys import Keys
 from tests.nightshift.memory.conftest import ROOM, Room
 
 BOT = UserRef("discord", "bot")

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import (
+from nightshift.base.errors import (
     BadKeys,
     BadRequest,
     Frozen,
@@ -20,14 +19,13 @@ from nightshift.errors import (
     RateLimited,
     RefusedByModel,
 )
-from nightshift.graph.graph import Graph
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.graph.messages import EmbeddingModel, MessageGraph
-from nightshift.keys import Keys
 from nightshift.llm import lexical
 from nightshift.llm.models import BATCH
 from nightshift.memory.embedding import AGAIN, SAYS_ENOUGH, Embedding
 from nightshift.memory.embedding_queue import EVERY, SOURCE, EmbeddingQueue
-from nightshift.memory.forget import What
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind as Change
 from nightshift.memory.message import Observed, Origin
@@ -36,7 +34,9 @@ from nightshift.memory.recall import Recall, VectorForgetter
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State, done
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.graph import Graph
+from nightshift.store.keys import Keys
 from tests.nightshift.graph.indexes import until_filled
 from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock
@@ -280,7 +280,7 @@ async def test_what_is_forgotten_while_it_comes_to_the_graph_goes_with_the_next_
             await memory.messages.forget_channel(subject)
         else:
             await memory.messages.forget_user(subject)
-        await VectorForgetter(memory.graphs, memory.messages).forget(What(subject, (ROOM,)))
+        await VectorForgetter(memory.graphs, memory.messages).forget(Subject(subject, (ROOM,)))
         await put(graph, *words, **more)
 
     async def die(graph: MessageGraph, ids: Collection[str]) -> int:
@@ -308,7 +308,7 @@ async def test_forgetting_a_channel_or_a_user_reaches_the_graphs(
     )
     await memory.embed()
     forgetter = VectorForgetter(memory.graphs, memory.messages)
-    what = What(subject, (ROOM,))
+    what = Subject(subject, (ROOM,))
 
     assert await forgetter.forget(what, dry_run=True) == 1
     assert await memory.graph_of("default").count() == 2
@@ -333,7 +333,7 @@ async def test_with_a_user_goes_what_agents_of_ours_said_where_they_spoke(memory
     await memory.embed()
     forgetter = VectorForgetter(memory.graphs, memory.messages)
     assert await forgetter.channels_of(ann) == {ROOM}
-    what = What(ann, (ROOM,))
+    what = Subject(ann, (ROOM,))
 
     assert await forgetter.forget(what, dry_run=True) == 3
     assert await memory.graph_of("default").count() == 5

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.base.errors import OutOfBudget
+from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.base.subject import Subject
 from nightshift.channels.channel import Channel
-from nightshift.channels.ref import ChannelRef, UserRef
-from nightshift.errors import OutOfBudget
-from nightshift.keys import Keys
 from nightshift.llm.answers import Answer
 from nightshift.llm.prompts import Message as Turn
 from nightshift.llm.simulated import simulated_model
 from nightshift.memory import summarising as module
-from nightshift.memory.forget import Forgetting, What
+from nightshift.memory.forget import Forgetting
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.memory.summaries import KEPT, Summaries, Summary, SummaryForgetter
@@ -27,6 +27,7 @@ from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
 from nightshift.runs.states import Outcome, State, done
+from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import asking, model_at
 from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock
@@ -353,7 +354,11 @@ async def test_forgetting_drops_every_summary_that_may_hold_it(
     room.later(hours=6)
     await desk.messages.observe([room.said("3", "cake", user_id="bob")])
     await desk.summarise()
-    channel, forgetter, what = await desk.channel(), SummaryForgetter(desk.summaries), What(subject, (ROOM,))
+    channel, forgetter, what = (
+        await desk.channel(),
+        SummaryForgetter(desk.summaries),
+        Subject(subject, (ROOM,)),
+    )
 
     assert await forgetter.forget(what, dry_run=True) == 2
     assert await desk.summaries.count(ROOM) == 2
@@ -402,7 +407,7 @@ async def test_what_is_forgotten_while_a_model_reads_it_does_not_come_back(desk:
     async def forget() -> None:
         desk.model.meanwhile = None
         await desk.messages.forget_user(ann)
-        await SummaryForgetter(desk.summaries).forget(What(ann, (ROOM,)))
+        await SummaryForgetter(desk.summaries).forget(Subject(ann, (ROOM,)))
 
     desk.model.meanwhile = forget
     summary = await desk.summarise()

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
 from nightshift.settings import BudgetSettings
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
 

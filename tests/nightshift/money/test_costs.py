@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.money.budget import Account, read_budget
 from nightshift.money.caps import Caps
 from nightshift.money.costs import CostRow, read_books, read_costs
@@ -19,7 +18,8 @@ from nightshift.money.payer import Kind, Level, Listed, Payer
 from nightshift.money.purse import LEASE, Purse
 from nightshift.runs.ledger import Ledger
 from nightshift.schedules.schedule import Schedule, put_schedules
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.time.cadence import every
 from tests.nightshift.money.conftest import NewPurse
 from tests.nightshift.runs.model import Clock

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import OutOfBudget
-from nightshift.keys import Keys
+from nightshift.base.errors import OutOfBudget
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import KeyPool
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Level, Payer
 from nightshift.runs.ledger import DAYS_BEFORE_1970
+from nightshift.store.keys import Keys
 from tests.nightshift.money.conftest import NewPurse
 from tests.nightshift.runs.model import Clock
 

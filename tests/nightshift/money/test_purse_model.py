@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from nightshift.errors import OutOfBudget, OverRunCap
-from nightshift.keys import Keys
+from nightshift.base.errors import OutOfBudget, OverRunCap
 from nightshift.money.caps import Caps
 from nightshift.money.costs import NOTHING, read_books
 from nightshift.money.payer import Kind, Level, Payer
 from nightshift.money.purse import LEASE, Hold, Purse
-from nightshift.scripts import Scripts
 from nightshift.settings import BudgetSettings
+from nightshift.store.keys import Keys
+from nightshift.store.scripts import Scripts
 from tests.nightshift.runs.model import Clock
 
 NIGHT = datetime(2026, 11, 20, 23, 50, tzinfo=UTC)

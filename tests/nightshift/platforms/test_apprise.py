@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from nightshift.errors import BadSetting, SendUnknown
+from nightshift.base.errors import BadSetting, SendUnknown
 from nightshift.platforms.apprise import ApprisePlatform
 from nightshift.platforms.platform import Outgoing
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift.errors import RateLimited
+from nightshift.base.errors import RateLimited
 from nightshift.platforms.buckets import MANY, Buckets
 
 ROUTE, OTHER = "POST/channels/1/messages", "POST/channels/2/messages"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.errors import PlatformDown, RateLimited
+from nightshift.base.errors import PlatformDown, RateLimited
 from nightshift.platforms.discord import DiscordPlatform
 from nightshift.platforms.platform import Outgoing, PastMessage, PlatformChannel, Server
 from tests.nightshift.platforms import shapes

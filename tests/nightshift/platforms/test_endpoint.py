@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from nightshift.errors import NotTaken, PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
+from nightshift.base.errors import NotTaken, PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
 from nightshift.platforms.endpoint import LARGEST_ANSWER, LONGEST_REASON, LONGEST_WAIT, Endpoint
 from tests.nightshift.platforms.other_side import HANG, OtherSide, Reply
 

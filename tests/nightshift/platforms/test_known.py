@@ -12,11 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.errors import BadSetting
-from nightshift.keys import Keys
+from nightshift.base.errors import BadSetting
+from nightshift.base.home import CHECKOUT
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing
-from nightshift.settings import CHECKOUT, PLATFORM_NEEDS, PlatformKind, PlatformSettings, load_settings
+from nightshift.settings import PLATFORM_NEEDS, PlatformKind, PlatformSettings, load_settings
+from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import OtherSide, Reply
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import BadQuery
-from nightshift.keys import Keys
+from nightshift.base.errors import BadQuery
 from nightshift.platforms.local import BOT, MESSAGES, LocalPlatform
 from nightshift.platforms.platform import Outgoing, Server
-from nightshift.store import new_client
+from nightshift.store.client import new_client
+from nightshift.store.keys import Keys
 
 
 @pytest.fixture

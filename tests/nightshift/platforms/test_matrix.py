@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nightshift.errors import PlatformDown, RefusedByPlatform
+from nightshift.base.errors import PlatformDown, RefusedByPlatform
 from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Outgoing, PastMessage
 from tests.nightshift.platforms import shapes

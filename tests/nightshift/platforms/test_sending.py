@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import (
+from nightshift.base.errors import (
     NightshiftError,
     NotTaken,
     PlatformDown,
@@ -20,10 +20,10 @@ from nightshift.errors import (
     RefusedByPlatform,
     SendUnknown,
 )
-from nightshift.keys import Keys
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing, Platform
 from nightshift.settings import PlatformSettings
+from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import RESET, OtherSide, Reply
 

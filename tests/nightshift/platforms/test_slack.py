@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightshift.errors import PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
+from nightshift.base.errors import PlatformDown, RateLimited, RefusedByPlatform, SendUnknown
 from nightshift.platforms.platform import Outgoing, PastMessage, PlatformChannel, Server
 from nightshift.platforms.slack import SlackPlatform
 from tests.nightshift.platforms import shapes

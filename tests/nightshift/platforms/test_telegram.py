@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nightshift.errors import RefusedByPlatform, SendUnknown
+from nightshift.base.errors import RefusedByPlatform, SendUnknown
 from nightshift.platforms.platform import Outgoing
 from nightshift.platforms.telegram import TelegramPlatform
 from tests.nightshift.platforms import shapes

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightshift.errors import RefusedByPlatform
+from nightshift.base.errors import RefusedByPlatform
 from nightshift.platforms.text import cut
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 from nightshift.platforms.platform import Outgoing
 from nightshift.platforms.webhook import WebhookPlatform
 from tests.nightshift.platforms.other_side import OtherSide, Reply

@@ -13,10 +13,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import RunRequest, run_id, to_ms
+from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import ENDED, OPEN, Outcome, Overlap, Rules, State, hint_pause
+from nightshift.store.keys import Keys
 
 #: How long a successor's wish for the pulse's shift stands.
 WISH = 15_000

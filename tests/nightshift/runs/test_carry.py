@@ -14,13 +14,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from nightshift.errors import LostLease, Overloaded, PermanentError, RateLimited, StoreFull
-from nightshift.keys import Keys
+from nightshift.base.errors import LostLease, Overloaded, PermanentError, RateLimited, StoreFull
 from nightshift.runs import carry
 from nightshift.runs.carry import REVOKED, Run, Work, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow
 from nightshift.runs.states import Outcome, Rules, State, done, skipped
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock, request
 
 #: Renewed every ten milliseconds; it lapses only when a test moves the clock.

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import Rules, done, handed_back, postponed
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock, request
 
 SHARE = 3

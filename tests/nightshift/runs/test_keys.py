@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Advance, Ledger, Missed
-from nightshift.runs.row import to_ms
 from nightshift.runs.states import Overlap, done, failed, skipped
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock, request
 
 

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.retention import forget_old_runs
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, State, done, failed
+from nightshift.store.keys import Keys
 
 DAY = timedelta(days=1)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.errors import LostLease, NotPossible, UnknownRun
-from nightshift.keys import Keys
+from nightshift.base.errors import LostLease, NotPossible, UnknownRun
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Advance, Ledger, Missed
-from nightshift.runs.row import RunRequest, RunRow, to_ms
+from nightshift.runs.row import RunRequest, RunRow
 from nightshift.runs.states import (
     Overlap,
     Rules,
@@ -26,6 +26,7 @@ from nightshift.runs.states import (
     postponed,
     skipped,
 )
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock, Twice, request
 
 LEASE = Rules().lease

@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from nightshift import pages as pages_module
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import ENDED, Outcome, State, done, failed, skipped
+from nightshift.store import pages as pages_module
 from tests.nightshift.runs.model import request
 
 HOW = (done(), failed("broke"), skipped("quiet"))

@@ -21,10 +21,9 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from nightshift.errors import LostLease, NotPossible, UnknownRun
-from nightshift.keys import Keys
+from nightshift.base.errors import LostLease, NotPossible, UnknownRun
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
-from nightshift.runs.row import to_ms
 from nightshift.runs.states import (
     ENDED,
     Overlap,
@@ -37,6 +36,7 @@ from nightshift.runs.states import (
     postponed,
     skipped,
 )
+from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock, Model, Twice, request
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

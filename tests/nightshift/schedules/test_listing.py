@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from nightshift import pages as pages_module
-from nightshift import store
-from nightshift.pages import Place
 from nightshift.runs.ledger import Ledger
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.schedule import Schedule, put_schedules, remove_schedule
+from nightshift.store import client
+from nightshift.store import pages as pages_module
+from nightshift.store.pages import Place
 from nightshift.time.cadence import every
 
 HOUR = timedelta(hours=1)
@@ -49,8 +49,8 @@ async def pages(ledger: Ledger, limit: int, tenant: str | None = None) -> list[l
 async def test_pages_put_together_are_every_schedule_once_soonest_first(
     ledger: Ledger, now: datetime, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "FIRST_READ", 2)
-    monkeypatch.setattr(store, "LARGEST_READ", 2)  # fewer than are due in one instant
+    monkeypatch.setattr(client, "FIRST_READ", 2)
+    monkeypatch.setattr(client, "LARGEST_READ", 2)  # fewer than are due in one instant
     await put(ledger, now, 20)
     found = await pages(ledger, limit)
     assert [id for page in found for id in page] == [f"default-{n:03}" for n in range(20)]
@@ -85,7 +85,7 @@ async def test_what_is_rare_is_found_over_several_pages_that_may_be_empty(
 async def test_a_schedule_that_goes_while_a_page_is_read_costs_no_other(
     ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "FIRST_READ", 4)
+    monkeypatch.setattr(client, "FIRST_READ", 4)
     await put(ledger, now, 20)
     read: Any = ledger.redis.zrange
     reads = []

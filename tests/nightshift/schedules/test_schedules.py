@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import DueSchedule, Ledger
-from nightshift.runs.row import run_id, to_ms
+from nightshift.runs.row import run_id
 from nightshift.runs.states import Overlap
 from nightshift.schedules.recording import record_due
 from nightshift.schedules.schedule import Schedule, put_schedules, remove_schedule
-from nightshift.store import text_hash
+from nightshift.store.client import text_hash
 from nightshift.time.cadence import Cron, Every
 from nightshift.time.misfire import Misfire
 

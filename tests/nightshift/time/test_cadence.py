@@ -10,7 +10,7 @@ from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.time.cadence import Cadence, Cron, Every, cadence_from, cron, every
 from nightshift.time.zones import TICK, zone
 from tests.nightshift.time.strategies import cadences, crons, crontabs, instants, unhurried

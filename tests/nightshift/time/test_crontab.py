@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.time.cadence import Cadence, cron, every, require_gap
 from nightshift.time.crontab import read_crontab
 from nightshift.time.walls import _bits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.errors import BadSchedule
+from nightshift.base.errors import BadSchedule
 from nightshift.time.cadence import every
 from nightshift.time.zones import changes, tzdata_version, zone
 

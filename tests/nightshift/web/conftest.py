@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.keys import Keys
 from nightshift.runs.ledger import Ledger
+from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
 from nightshift.web.state import Web
 from nightshift.web.tokens import Role, Tokens

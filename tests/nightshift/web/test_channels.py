@@ -8,11 +8,11 @@ from urllib.parse import quote
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
+from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller
 

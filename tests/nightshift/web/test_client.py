@@ -13,14 +13,15 @@ from aiohttp import web
 
 from nightshift import agents, bootstrap, client
 from nightshift.agents.runner import hand_to_runner
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.errors import BadSetting, Forbidden
+from nightshift.base.limits import LONGEST_DELIVERY
+from nightshift.base.refs import ChannelRef
 from nightshift.client import Nightshift, Speak, Work
-from nightshift.deliveries.delivery import LONGEST_TEXT, DeliveryState, NewDelivery
-from nightshift.errors import BadSetting, Forbidden
+from nightshift.deliveries.delivery import DeliveryState, NewDelivery
 from nightshift.runs.carry import Run
 from nightshift.runs.states import State
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.web.api import deliveries as api
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage
@@ -117,7 +118,7 @@ async def lease(stage: Stage, run: str) -> float:
     return row.lease.timestamp()
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\ud800" * (LONGEST_TEXT + 1)])
+@pytest.mark.parametrize("text", ["", " \n", "\ud800" * (LONGEST_DELIVERY + 1)])
 async def test_an_answer_is_as_long_as_it_may_be_and_a_blank_one_is_none(
     serve: Serve, stage: Stage, tokens: Tokens, text: str
 ) -> None:
@@ -126,7 +127,7 @@ async def test_an_answer_is_as_long_as_it_may_be_and_a_blank_one_is_none(
         assert await (await first(night)).reply(text)
         row = await stage.ledger.get(run)
         if text.strip():
-            assert (await here.web.deliveries.get(row.result["delivery"])).text == "?" * LONGEST_TEXT
+            assert (await here.web.deliveries.get(row.result["delivery"])).text == "?" * LONGEST_DELIVERY
         else:
             assert (row.state, row.reason) == (State.SKIPPED, "declined by its bot: its answer was blank")
 

@@ -9,7 +9,7 @@ import pytest
 
 from nightshift import agents, bootstrap, client, community
 from nightshift.agents.runner import hand_to_runner
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.credentials import make_bots_token
 from nightshift.runs.carry import Run
 from nightshift.settings import Settings

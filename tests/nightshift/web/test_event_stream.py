@@ -11,8 +11,8 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 from nightshift.web import serve as serve_module
 from nightshift.web.api import events as events_module
 from nightshift.web.serve import GRACE_S

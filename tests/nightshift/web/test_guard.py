@@ -9,10 +9,10 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
-from nightshift.runs.row import to_ms
+from nightshift.base.instants import to_ms
 from nightshift.schedules.schedule import Schedule, put_schedules
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.time.cadence import every
 from nightshift.web.app import HEADERS, create_app
 from nightshift.web.tokens import Role, Scope, Tokens

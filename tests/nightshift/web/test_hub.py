@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.events import Event, publish_event
-from nightshift.keys import Keys
+from nightshift.store.events import Event, publish_event
+from nightshift.store.keys import Keys
 from nightshift.web import hub as hub_module
 from nightshift.web.hub import PACE, EventHub, Frame, Sees
 

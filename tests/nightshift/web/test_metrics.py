@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.instants import to_ms
+from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.jobs.table import JobStatus, store_table
-from nightshift.keys import Keys
 from nightshift.processes import report
 from nightshift.runs.ledger import Ledger, Missed
-from nightshift.runs.row import RunRequest, to_ms
+from nightshift.runs.row import RunRequest
 from nightshift.runs.states import Overlap, Rules, done, failed
 from nightshift.settings import Settings
-from nightshift.store import new_client, store_now
+from nightshift.store.client import new_client, store_now
+from nightshift.store.keys import Keys
 from nightshift.switches import Switches
 from nightshift.web import metrics
 from tests.nightshift.runs.model import Clock, request

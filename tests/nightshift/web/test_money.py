@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.settings import BudgetSettings
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller
 

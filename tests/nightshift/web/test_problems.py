@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 
 from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
-from nightshift.keys import Keys
 from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.runs.states import done
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
+from nightshift.store.keys import Keys
 from nightshift.web.tokens import Role, Tokens
 from nightshift.web.unrouted import SEE
 from tests.nightshift.cli.conftest import Stage

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from nightshift.web.serve import GRACE_S
 from tests.nightshift.cli.test_up import await_words
 from tests.nightshift.web.conftest import Settle

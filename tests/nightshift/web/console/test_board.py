@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
-from nightshift.events import publish_event
-from nightshift.keys import Keys
+from nightshift.store.events import publish_event
+from nightshift.store.keys import Keys
 from nightshift.web.console import board as boards
 from nightshift.web.console.board import Board
 from nightshift.web.hub import EventHub

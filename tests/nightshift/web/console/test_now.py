@@ -9,13 +9,13 @@ from fastapi import FastAPI
 
 from nightshift import agents, bootstrap
 from nightshift.agents.liveness import AgentLiveness, Presence
-from nightshift.channels.ref import ChannelRef
+from nightshift.base.refs import ChannelRef
 from nightshift.llm.breaker import Breaker
 from nightshift.platforms.connections import Connections, Holder
 from nightshift.platforms.platform import Readiness
 from nightshift.runs.states import done
 from nightshift.settings import Settings
-from nightshift.store import store_now
+from nightshift.store.client import store_now
 from nightshift.web.console.now import draw
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import web_of

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from nightshift.runs.row import RunRow, run_id, to_ms
+from nightshift.base.instants import to_ms
+from nightshift.runs.row import RunRow, run_id
 from nightshift.runs.states import State
 from nightshift.upcoming import Upcoming
 from nightshift.web.console.timeline import LANES, lay_out

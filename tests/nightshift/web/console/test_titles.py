@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.base.refs import ChannelRef
 from nightshift.channels.channels import Channels
-from nightshift.channels.ref import ChannelRef
-from nightshift.keys import Keys
+from nightshift.store.keys import Keys
 from nightshift.web.console.titles import name_sources
 
 GARDEN = ChannelRef("matrix", "!a:b")

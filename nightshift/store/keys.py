@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from nightshift.channels.ref import ChannelRef, UserRef
+from nightshift.base.refs import ChannelRef, UserRef
 
 SHARD = "s0"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from nightshift.errors import BadSetting
+from nightshift.base.errors import BadSetting
 
 
 class SecretFile:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar, Self
 from urllib.parse import quote, unquote
 
-from nightshift.errors import BadQuery
+from nightshift.base.errors import BadQuery
 
 PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 LONGEST_ID = 255

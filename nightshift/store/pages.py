@@ -15,8 +15,8 @@ from typing import Protocol, Self
 
 from redis.asyncio import Redis
 
-from nightshift.errors import BadQuery
-from nightshift.store import FIRST_READ, LARGEST_READ, take, walk_index
+from nightshift.base.errors import BadQuery
+from nightshift.store.client import FIRST_READ, LARGEST_READ, take, walk_index
 
 #: One page looks at no more entries than this.
 LOOK_THROUGH = 10_000

@@ -24,3 +24,12 @@ def masked(text: str) -> str:
     """The same text without passwords, keys and tokens, as far as their place or look gives them away."""
     text = IN_URL.sub(rf"\1{MASK}", text)
     return SHAPED.sub(MASK, NAMED.sub(rf"\1{MASK}", text))
+
+
+#: What is told of a crash is cut to this.
+LONGEST_REASON = 200
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in a few words without secrets."""
+    return masked(f"{type(error).__name__}: {error}")[:LONGEST_REASON]

@@ -18,7 +18,7 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from nightshift.errors import BadSetting, StoreFull, StoreUnreachable
+from nightshift.base.errors import BadSetting, StoreFull, StoreUnreachable
 
 #: Entries of an index that are read at once.
 FIRST_READ, LARGEST_READ = 50, 500

@@ -8,9 +8,9 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.errors import Overloaded
-from nightshift.parts import reason_of
-from nightshift.store import AWAY, command
+from nightshift.base.errors import Overloaded
+from nightshift.base.masking import reason_of
+from nightshift.store.client import AWAY, command
 
 READ_WITHIN = timedelta(seconds=2)
 #: Less than the client waits for an answer: what it repeats must not still be going on.

@@ -12,9 +12,9 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.keys import Keys
-from nightshift.runs.row import to_ms
-from nightshift.store import translated
+from nightshift.base.instants import to_ms
+from nightshift.store.client import translated
+from nightshift.store.keys import Keys
 
 PRELUDE = "prelude.lua"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from nightshift.keys import Keys
-from nightshift.runs.row import from_ms, to_ms
+from nightshift.base.instants import from_ms, to_ms
+from nightshift.store.keys import Keys
 
 #: Less than any client waits for an answer.
 BLOCK = timedelta(seconds=4)

@@ -56,3 +56,11 @@ def times(number: int) -> str:
 def money(micro_usd: int) -> str:
     """Say how much."""
     return f"${micro_usd / MILLION:.6f}".rstrip("0").rstrip(".")
+
+
+LONGEST_NAME = 255
+
+
+def fit_name(name: str) -> str:
+    """A name on one line, with nothing in it that cannot be seen."""
+    return "".join(letter for letter in name[:LONGEST_NAME] if letter.isprintable())
