@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from bench.rounds import Figures, options, report
 from bench.scene import Scene, scene, start_pulse, until_worker_answers
-from nightshift.embedded import EmbeddedServer, binaries
-from nightshift.graph.messages import MessageGraph
+from nightshift.machine.embedded import EmbeddedServer, binaries
+from nightshift.memory.message_graph import MessageGraph
 from nightshift.platforms.local import LocalPlatform
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, run_id

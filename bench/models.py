@@ -142,19 +142,21 @@ async def sdk(
 @asynccontextmanager
 async def ask(url: str) -> AsyncIterator[Call]:
     """The whole way."""
-    from nightshift.freeze import Freeze
+    from nightshift.controls.freeze import Freeze
     from nightshift.llm.breaker import Breaker
     from nightshift.llm.calls import Calls
     from nightshift.llm.endpoints import endpoint_part, key_sources
     from nightshift.llm.keypool import KeyPool
     from nightshift.llm.models import Models
     from nightshift.llm.prompts import Message
+    from nightshift.llm.settings import ModelSettings
     from nightshift.llm.uses import Uses
     from nightshift.money.caps import Caps
     from nightshift.money.payer import Payer
     from nightshift.money.purse import Purse
-    from nightshift.parts import Parts
-    from nightshift.settings import BudgetSettings, ModelSettings, Settings
+    from nightshift.money.settings import BudgetSettings
+    from nightshift.processes.resources import Parts
+    from nightshift.settings import Settings
     from nightshift.store.client import new_client
     from nightshift.store.keys import Keys
 

@@ -30,8 +30,8 @@ from typing import Any
 
 from bench.scene import CHECKOUT
 from nightshift.client import Nightshift
-from nightshift.community import ANSWERS
-from nightshift.llm.simulated import Fault, FaultRule, SimulatedModel, SimulatedModelOptions, simulated_model
+from nightshift.demo.community import ANSWERS
+from nightshift.demo.model import Fault, FaultRule, SimulatedModel, SimulatedModelOptions, simulated_model
 
 SPEED = 60
 CHANNELS = 20

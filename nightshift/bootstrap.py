@@ -15,20 +15,19 @@ from weakref import WeakKeyDictionary
 
 from redis.asyncio import Redis
 
-from nightshift import embedded
 from nightshift.base.errors import BadSetting
 from nightshift.base.files import private_folder
 from nightshift.channels.channels import Channels
+from nightshift.controls.freeze import Freeze
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.sending import Sender
-from nightshift.freeze import Freeze
+from nightshift.forgetting import Forgetting
 from nightshift.graph.census import graph_part
-from nightshift.graph.messages import EmbeddingModel, MessageGraph
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.forgetting import BeatForgetter
 from nightshift.heartbeats.rule_book import RuleBook
-from nightshift.liveness import Liveness
 from nightshift.llm import lexical
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
@@ -36,33 +35,36 @@ from nightshift.llm.endpoints import endpoint_part, key_sources
 from nightshift.llm.keypool import KeyPool
 from nightshift.llm.models import Models
 from nightshift.llm.uses import Uses
+from nightshift.machine import servers
 from nightshift.memory.embedding import Embedding
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.forget import EventForgetter, Forgetting, ReplyForgetter, RunForgetter
+from nightshift.memory.forgetting import ReplyForgetter, SummaryForgetter, VectorForgetter
 from nightshift.memory.limits import Limits
+from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
-from nightshift.memory.recall import Recall, VectorForgetter
-from nightshift.memory.summaries import Summaries, SummaryForgetter
+from nightshift.memory.recall import Recall
+from nightshift.memory.summaries import Summaries
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
-from nightshift.parts import Parts
+from nightshift.platforms.owner import owner_of
+from nightshift.processes.liveness_file import Liveness
+from nightshift.processes.resources import Parts
+from nightshift.runs.forgetting import EventForgetter, RunForgetter
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import Rules
 from nightshift.settings import Settings, load_settings
 from nightshift.store.client import new_client
 from nightshift.store.graph import Graph
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 
 if TYPE_CHECKING:
-    from nightshift.agents.writing import Writing
     from nightshift.heartbeats.beating import Beating
     from nightshift.heartbeats.thinking import Thinking
-    from nightshift.memory.backfill import Backfill
+    from nightshift.intake.backfill import Backfill
     from nightshift.memory.summarising import Summarising
     from nightshift.platforms.platform import Platform
+    from nightshift.work.writing import Writing
 
-BROKER_DATABASE = 1
 NO_GRAPH = "no graph is set; set NIGHTSHIFT_GRAPH_URL"
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = WeakKeyDictionary()
@@ -81,52 +83,28 @@ def settings() -> Settings:
 
 @cache
 def keys() -> Keys:
-    return Keys()
+    return Keys(settings().key_root)
 
 
 def state_url() -> str:
-    """The ledger's Redis."""
-    url = settings().state_url
-    return url.get_secret_value() if url else _embedded_url(0)
+    return servers.state_url(settings())
 
 
 def broker_url() -> str:
-    """Celery's Redis: named, or beside the ledger in a database of its own."""
-    url = settings().broker_url
-    if url:
-        return url.get_secret_value()
-    if settings().embedded:
-        return embedded.broker_url(embedded.spec_from(settings()), BROKER_DATABASE)
-    base, _, database = state_url().rpartition("/")
-    if not database.isdigit():
-        raise BadSetting(
-            "setting 'state_url' names no database (…/0), so the broker's cannot be derived from it; "
-            "add one, or set NIGHTSHIFT_BROKER_URL"
-        )
-    return f"{base}/{int(database) + 1}"
+    return servers.broker_url(settings())
 
 
 def graph_url() -> str | None:
-    """FalkorDB, if there is one."""
-    url = settings().graph_url
-    if url:
-        return url.get_secret_value()
-    return _embedded_url(0) if settings().embedded else None
+    return servers.graph_url(settings())
 
 
 def plain_broker_url() -> str:
-    """The same, as everybody but Celery writes it."""
-    # What Celery calls redis+socket, and its database virtual_host, is unix and db everywhere else.
-    return broker_url().replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
+    return servers.plain_broker_url(settings())
 
 
 def broker() -> Redis:
     """Celery's Redis, as plain Redis."""
     return client(plain_broker_url())
-
-
-def _embedded_url(database: int) -> str:
-    return embedded.url(embedded.spec_from(settings()), database)
 
 
 def client(url: str) -> Redis:
@@ -270,17 +248,16 @@ def summarising() -> Summarising:
 
 def backfill() -> Backfill:
     """What reads the past of channels."""
-    from nightshift.agents import agent
     from nightshift.agents.liveness import AgentLiveness
-    from nightshift.memory.backfill import Backfill
-    from nightshift.platforms.connections import Connections
+    from nightshift.intake.backfill import Backfill
+    from nightshift.intake.connections import Connections
 
     async def model_of(tenant: str) -> EmbeddingModel | None:
         return await message_graph(tenant).model()
 
     return Backfill(
         platforms(),
-        partial(agent.of_platform, settings()),
+        partial(owner_of, settings()),
         AgentLiveness(state(), keys()).bots,
         Connections(state(), keys()),
         messages(),
@@ -295,11 +272,10 @@ def deliveries() -> Deliveries:
 
 def sender() -> Sender:
     """What sends a delivery, by the running loop's platforms."""
-    from nightshift.agents import agent
     from nightshift.deliveries.echo import recording_in
 
     return Sender(
-        deliveries(), platforms(), partial(agent.of_platform, settings()), freeze(), recording_in(messages())
+        deliveries(), platforms(), partial(owner_of, settings()), freeze(), recording_in(messages())
     )
 
 
@@ -328,9 +304,9 @@ def beating() -> Beating:
 def thinking() -> Thinking:
     """What looks into a channel."""
     from nightshift.agents import agent
-    from nightshift.agents.runner import hand_to_runner
     from nightshift.heartbeats.background import Background
     from nightshift.heartbeats.thinking import Thinking
+    from nightshift.work.runner import hand_to_runner
 
     return Thinking(
         models=models(),
@@ -347,7 +323,7 @@ def thinking() -> Thinking:
 def writing() -> Writing:
     """What writes for agents that a model speaks for."""
     from nightshift.agents import agent
-    from nightshift.agents.writing import Writing
+    from nightshift.work.writing import Writing
 
     return Writing(models(), messages(), deliveries(), partial(agent.of, settings()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from nightshift import bootstrap
-from nightshift.platforms.connections import Holder
+from nightshift.intake.connections import Holder
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome
 from tasks.run import carried_out_as_run

@@ -1,7 +1,7 @@
 """
 The Celery entry of the pulse, and the only place that publishes.
 
-When to hint and what is due are decided in ``nightshift.pulse``.
+When to hint and what is due are decided in ``nightshift.runs.pulse``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from celery.signals import worker_shutting_down
 
 from nightshift import bootstrap
 from nightshift.heartbeats.beating import QUEUE
-from nightshift.pulse import keep_pulse
-from nightshift.queues import EXPENDABLE, QUEUES
 from nightshift.runs.ledger import DueBeat, Hint
+from nightshift.runs.pulse import keep_pulse
+from nightshift.runs.queues import EXPENDABLE, QUEUES
+from nightshift.schedules.recording import record_due
 from tasks.heartbeat import beat
 
 #: A queue this long gets no more hints until it is worked off.
@@ -37,6 +38,7 @@ async def beat_pulse(self: Any) -> None:
             bootstrap.ledger(),
             bootstrap.switches(),
             holder=holder,
+            record_due=partial(record_due, bootstrap.ledger()),
             publish=publish,
             publish_beats=publish_beats,
             long_queues=long_queues,

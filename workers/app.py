@@ -21,8 +21,8 @@ import beat_schedule
 import tasks
 from nightshift import bootstrap
 from nightshift.jobs.table import resolve
-from nightshift.log import configure_logging
-from nightshift.queues import BROKER_PREFIX, VISIBILITY_TIMEOUT
+from nightshift.processes.log import configure_logging
+from nightshift.runs.queues import VISIBILITY_TIMEOUT
 from workers import broker, flower
 from workers.health import SignOfLife
 from workers.queues import CELERY_QUEUES
@@ -36,7 +36,7 @@ def celery_settings() -> dict[str, Any]:
     ours: dict[str, Any] = {
         "broker_url": bootstrap.broker_url(),
         "broker_transport_options": {
-            "global_keyprefix": BROKER_PREFIX,
+            "global_keyprefix": bootstrap.keys().broker_prefix,
             "visibility_timeout": int(VISIBILITY_TIMEOUT.total_seconds()),
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,

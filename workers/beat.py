@@ -32,16 +32,16 @@ from redis.exceptions import LockError, LockNotOwnedError, RedisError, ResponseE
 import beat_schedule
 from nightshift import bootstrap
 from nightshift.base.errors import NightshiftError, StoreFull, StoreUnreachable, UnknownJob
+from nightshift.controls.switches import Switches
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Job, source_of
 from nightshift.jobs.slots import announce, request
 from nightshift.jobs.table import JobStatus, Rows, resolve, store_table
-from nightshift.processes import REPORT_EVERY, leave, report
+from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Advance, Ledger
-from nightshift.schedules.slots import recordings
+from nightshift.runs.recordings import recordings
 from nightshift.store.client import AWAY, new_client, store_now
 from nightshift.store.events import publish_event
-from nightshift.switches import Switches
 from nightshift.time.cadence import Cadence
 from nightshift.time.misfire import catch_up, grace
 

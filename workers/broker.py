@@ -30,7 +30,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as stock
 from redis.exceptions import ConnectionError
 
-from nightshift.queues import EXPENDABLE
+from nightshift.runs.queues import EXPENDABLE
 
 log = structlog.get_logger("nightshift.broker")
 

@@ -24,8 +24,8 @@ from tornado.web import HTTPError
 from nightshift import bootstrap
 from nightshift.base.errors import BadSetting
 from nightshift.base.masking import masked
-from nightshift.credentials import flower_credentials
-from nightshift.log import configure_logging
+from nightshift.machine.credentials import flower_credentials
+from nightshift.processes.log import configure_logging
 
 MAX_TASKS = 10_000
 #: The exit code of the command line for wrong settings.

@@ -24,7 +24,7 @@ from nightshift import bootstrap
 from nightshift.base.errors import NightshiftError
 from nightshift.base.masking import reason_of
 from nightshift.base.words import span, stamp
-from nightshift.processes import REPORT_EVERY, leave, report
+from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
 from workers.coroutines import LoopThread, loop_thread
 
 log = structlog.get_logger("nightshift.worker")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kombu import Exchange, Queue
 
-from nightshift.queues import QUEUES
+from nightshift.runs.queues import QUEUES
 
 EXCHANGE = Exchange("nightshift", type="direct")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nightshift.queues import QUEUES
+from nightshift.runs.queues import QUEUES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 from celery.worker import consumer, state
 
 from nightshift import bootstrap
-from nightshift.liveness import Liveness
+from nightshift.processes.liveness_file import Liveness
 from workers.health import close_clients
 
 LOOK_AGAIN = 0.05

@@ -21,7 +21,7 @@ from bench.scene import Scene, quantile, scene, start_pulse, until_worker_answer
 from nightshift.agents.liveness import AgentLiveness
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.beating import Beaten, Beating
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.outside import Reach, Surroundings

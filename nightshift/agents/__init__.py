@@ -1,7 +1,7 @@
-"""The agents that this deployment works for: who they are, and how they are woken."""
+"""The agents that this deployment works for: who they are, and whether their bots are there."""
 
 from __future__ import annotations
 
-from nightshift.agents.agent import Agent, known, of, of_platform
+from nightshift.agents.agent import Agent, known, of
 
-__all__ = ["Agent", "known", "of", "of_platform"]
+__all__ = ["Agent", "known", "of"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Literal
 
+from nightshift.agents.settings import DEFAULT_AGENT, AgentSettings, AgentsSection
 from nightshift.base.errors import UnknownAgent
-from nightshift.settings import DEFAULT_AGENT, AgentSettings, Settings
 
 #: Who writes what an agent says: its own bot, which asks us for work, or a model that we ask.
 Runner = Literal["pull", "model"]
@@ -35,7 +35,7 @@ class Agent:
         return f"agent:{self.tenant}:{self.name}"
 
 
-def of(settings: Settings, name: str, tenant: str | None = None) -> Agent:
+def of(settings: AgentsSection, name: str, tenant: str | None = None) -> Agent:
     """The agent of this name, and of this tenant if one is named; no name means who is always there."""
     name = name or DEFAULT_AGENT
     described = settings.agents.get(name) or (AgentSettings() if name == DEFAULT_AGENT else None)
@@ -52,15 +52,10 @@ def of(settings: Settings, name: str, tenant: str | None = None) -> Agent:
     return Agent(name=name, **described.model_dump())
 
 
-def of_platform(settings: Settings, platform: str) -> Agent:
-    """Whose the channels are that this platform, one of the settings or our own rooms, tells of."""
-    return of(settings, settings.all_platforms[platform].agent)
-
-
-def known(settings: Settings) -> Sequence[Agent]:
+def known(settings: AgentsSection) -> Sequence[Agent]:
     """Every agent, by name."""
     return [of(settings, name) for name in _names(settings)]
 
 
-def _names(settings: Settings) -> Sequence[str]:
+def _names(settings: AgentsSection) -> Sequence[str]:
     return sorted({*settings.agents, DEFAULT_AGENT})

@@ -15,8 +15,8 @@ from nightshift.agents.agent import Agent
 from nightshift.base.errors import BadSetting, UnknownChannel
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import fit_name
+from nightshift.channels.audience import chosen_audience
 from nightshift.channels.channel import NEVER, Channel, SeenChannel
-from nightshift.memory.audience import chosen_audience
 from nightshift.store.client import text_hash, text_list
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys

@@ -22,8 +22,8 @@ from nightshift.base.words import stamp
 if TYPE_CHECKING:  # a third of a second, for commands that ask nothing
     from redis.asyncio import Redis
 
+    from nightshift.controls.switches import Switches
     from nightshift.runs.ledger import Ledger
-    from nightshift.switches import Switches
 
 #: What exit codes mean.
 NO, WRONG_USE, STORE_AWAY = 1, 2, 3
@@ -45,9 +45,9 @@ class Deployment:
 def ask[T](question: Callable[[Deployment], Awaitable[T]]) -> T:
     """Put the question to the deployment that the settings name; it answers within seconds or not at all."""
     from nightshift import bootstrap
+    from nightshift.controls.switches import Switches
     from nightshift.runs.ledger import Ledger
     from nightshift.store.client import new_client
-    from nightshift.switches import Switches
 
     async def asked() -> T:
         settings, keys = bootstrap.settings(), bootstrap.keys()

@@ -52,7 +52,7 @@ def channels_of(here: Deployment) -> Channels:
 
 def show_channel(channel: Channel) -> dict[str, Any]:
     """A channel as programs see it."""
-    from nightshift.memory.audience import audience_of
+    from nightshift.channels.audience import audience_of
 
     return {
         "channel": str(channel.ref),
@@ -86,7 +86,7 @@ def show(ref: Ref, json: Json = False) -> None:
     if json:
         show_json(show_channel(channel) | {"messages": count})
         return
-    from nightshift.memory.audience import audience_of
+    from nightshift.channels.audience import audience_of
 
     facts = {
         "channel": str(channel.ref),

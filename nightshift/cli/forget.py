@@ -13,7 +13,7 @@ from nightshift.cli.answers import Json, ask, note, show_json, show_table, who
 
 if TYPE_CHECKING:
     from nightshift.base.refs import ChannelRef, UserRef
-    from nightshift.memory.forget import Receipt
+    from nightshift.forgetting import Receipt
 
 forget = typer.Typer(no_args_is_help=True)
 Yes = Annotated[

@@ -9,11 +9,11 @@ import typer
 from nightshift.cli.answers import Deployment, ask, who
 
 if TYPE_CHECKING:
-    from nightshift.freeze import Freeze
+    from nightshift.controls.freeze import Freeze
 
 
 def _freeze(here: Deployment) -> Freeze:
-    from nightshift.freeze import Freeze
+    from nightshift.controls.freeze import Freeze
 
     return Freeze(here.ledger.redis, here.ledger.keys)
 
@@ -34,6 +34,6 @@ def freeze(
 
 def thaw() -> None:
     """Let calls and sends be made again; what waited comes back one by one."""
-    from nightshift.freeze import describe_thaw
+    from nightshift.controls.freeze import describe_thaw
 
     typer.echo(describe_thaw(ask(lambda here: _freeze(here).thaw(who()))))

@@ -24,8 +24,8 @@ from nightshift.cli.answers import (
 from nightshift.cli.words import duration
 
 if TYPE_CHECKING:
-    from nightshift.doctor import Check
-    from nightshift.overview import Overview
+    from nightshift.status.doctor import Check
+    from nightshift.status.overview import Overview
 
 COLOURS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}
 
@@ -44,7 +44,7 @@ def status(
     the pulse is held. Exits 0 only then; 1 if something is missing, 3 if the state store is away.
     """
     from nightshift import bootstrap
-    from nightshift.overview import await_ready
+    from nightshift.status.overview import await_ready
 
     async def look(here: Deployment) -> Overview:
         return await await_ready(here.ledger, here.switches, wait or timedelta(0), bootstrap.settings())
@@ -65,7 +65,7 @@ def status(
 
 
 def _show(overview: Overview) -> None:
-    from nightshift.processes import describe
+    from nightshift.processes.signs_of_life import describe
 
     typer.secho("ready" if overview.ready else "not ready", fg=COLOURS["ok" if overview.ready else "fail"])
     for reason in overview.why:
@@ -134,7 +134,7 @@ def doctor(json: Json = False) -> None:
 
 
 async def _examine(*, show: bool) -> list[Check]:
-    from nightshift.doctor import examine
+    from nightshift.status.doctor import examine
 
     checks = []
     async for check in examine():

@@ -17,7 +17,7 @@ from nightshift.cli.words import duration
 if TYPE_CHECKING:
     from nightshift.heartbeats.beating import Beaten
     from nightshift.heartbeats.rules import HeartbeatRules
-    from nightshift.why import Why
+    from nightshift.status.why import Why
 
 #: With the commands of both files.
 __all__ = ["channels"]
@@ -70,7 +70,7 @@ def next_beat(ref: Ref, json: Json = False) -> None:
 async def why_channel_of(here: Deployment, ref: str) -> Why:
     from nightshift import bootstrap
     from nightshift.base.refs import ChannelRef
-    from nightshift.heartbeats.why import why_channel
+    from nightshift.status.why_channel import why_channel
 
     rules = await bootstrap.rule_book().read()
     return await why_channel(here.ledger, await here.switches.read(), rules, ChannelRef.parse(ref))

@@ -199,7 +199,7 @@ class Plan:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        from nightshift.settings import DEFAULT_AGENT
+        from nightshift.agents.settings import DEFAULT_AGENT
 
         cap = _quoted(NONE) if self.cap == NONE else self.cap
         yield "# Made by `nightshift init`. docs/how-to/ tells what else may be set, subject by subject."
@@ -232,9 +232,9 @@ class Plan:
 
     def write(self, text: str, *, force: bool) -> Path:
         """Write settings and secrets; returns where the token of the agent's bot is."""
+        from nightshift.access.tokens import new_secret
         from nightshift.base.files import private_folder
-        from nightshift.credentials import make_bots_token, make_once
-        from nightshift.web.tokens import new_secret
+        from nightshift.machine.credentials import make_bots_token, make_once
 
         private_folder(self.home)
         for name, secret in ((MODEL_KEYS, self.key), (PLATFORM_TOKEN, self.token)):
@@ -249,7 +249,7 @@ class Plan:
         return made.path
 
     def _secret(self, name: str) -> Path:
-        from nightshift.credentials import secret_file
+        from nightshift.machine.credentials import secret_file
 
         return secret_file(self.home, name)
 

@@ -8,17 +8,16 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nightshift.base.errors import BadSetting
 from nightshift.cli.words import duration
+from nightshift.machine.commands import checkout, environment, start_command
 
 if TYPE_CHECKING:
-    from nightshift.llm.simulated import FaultRule, SimulatedModel
-    from nightshift.settings import Settings
+    from nightshift.demo.model import FaultRule, SimulatedModel
 
 
 def up(
@@ -49,7 +48,7 @@ def worker(
 
 def community() -> None:
     """Become the demo's community: a few people who are not real, talking in two rooms."""
-    from nightshift.community import live
+    from nightshift.demo.community import live
 
     asyncio.run(live())
 
@@ -62,7 +61,7 @@ def beat() -> None:
 def flower() -> None:
     """Become Flower, for whoever has the credentials in NIGHTSHIFT_FLOWER_AUTH or those that `up` made."""
     from nightshift import bootstrap
-    from nightshift.ports import refuse_taken_port
+    from nightshift.machine.sockets import refuse_taken_port
 
     settings = bootstrap.settings()
     refuse_taken_port(settings.flower_host, settings.flower_port, "NIGHTSHIFT_FLOWER_PORT")
@@ -76,31 +75,6 @@ def _become(*what: str) -> None:
     os.environ.update(environment(settings))
     os.chdir(checkout())
     os.execv(sys.executable, start_command(*what))  # noqa: S606  no shell is wanted
-
-
-def start_command(*what: str) -> list[str]:
-    """How to start a process that runs Celery, from the checkout."""
-    return [sys.executable, "-m", "workers.start", *what]
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What makes a process in another folder read the settings that were read here."""
-    env = {"NIGHTSHIFT_HOME": str(settings.home)}
-    if settings.settings_file:
-        env["NIGHTSHIFT_SETTINGS_FILE"] = str(settings.settings_file)
-    return env
-
-
-def checkout() -> Path:
-    """The folder that holds the table, the tasks and the workers."""
-    from nightshift.base.home import CHECKOUT
-
-    for folder in (CHECKOUT, Path.cwd()):
-        if (folder / "workers" / "start.py").exists():
-            return folder
-    raise BadSetting(
-        f"neither {CHECKOUT} nor {Path.cwd()} holds workers/ and beat_schedule.py; run this in a checkout"
-    )
 
 
 def sim_llm(
@@ -128,7 +102,7 @@ def sim_llm(
     seed: Annotated[int, typer.Option(metavar="N", help="Other seeds give other answers.")] = 0,
 ) -> None:
     """Serve a simulated model: it speaks OpenAI's protocol, costs nothing, and nothing it says is real."""
-    from nightshift.llm.simulated import SimulatedModelOptions, serve
+    from nightshift.demo.model import SimulatedModelOptions, serve
 
     options = SimulatedModelOptions(
         port=port,
@@ -142,7 +116,7 @@ def sim_llm(
 
 
 def _fault(text: str) -> FaultRule:
-    from nightshift.llm.simulated import Fault, FaultRule
+    from nightshift.demo.model import Fault, FaultRule
 
     if not text.lstrip().startswith("{"):
         return FaultRule(Fault.parse(text))

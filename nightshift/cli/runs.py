@@ -19,8 +19,8 @@ from nightshift.runs.states import State
 if TYPE_CHECKING:
     from nightshift.runs.row import RunRow
     from nightshift.runs.search import Wanted
+    from nightshift.status.why import Why
     from nightshift.store.events import Event
-    from nightshift.why import Why
 
 LIMIT = 20
 #: Before a channel whose beats are asked about.
@@ -301,7 +301,8 @@ def why(
 
 
 async def _why(here: Deployment, subject: str, at: datetime | None) -> Why:
-    from nightshift.why import why_job, why_run
+    from nightshift.status.why_job import why_job
+    from nightshift.status.why_run import why_run
 
     if await here.ledger.find(subject):
         return await why_run(here.ledger, here.switches, here.broker, subject)

@@ -24,7 +24,7 @@ def show(context: typer.Context, json: Json = False) -> None:
     """Show or flip what may be flipped while everything runs."""
     if context.invoked_subcommand:
         return
-    from nightshift.switches import KNOWN
+    from nightshift.controls.switches import KNOWN
 
     board = ask(lambda here: here.switches.read())
     if json:

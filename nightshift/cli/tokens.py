@@ -12,7 +12,7 @@ from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_
 from nightshift.cli.words import duration
 
 if TYPE_CHECKING:
-    from nightshift.web.tokens import Token, Tokens
+    from nightshift.access.tokens import Token, Tokens
 
 ROLES = ("viewer", "operator", "admin", "bot")
 SCOPES = ("metrics", "read", "operate", "admin", "agent")
@@ -69,8 +69,8 @@ def create(
 ) -> None:
     """Make a token and print it, for the only time: the store keeps a hash."""
     from nightshift import agents, bootstrap
+    from nightshift.access.tokens import Role, Scope
     from nightshift.base.errors import BadSetting
-    from nightshift.web.tokens import Role, Scope
 
     for given, known in ((role, ROLES), *((each, SCOPES) for each in scope or ())):
         if given not in known:
@@ -100,7 +100,7 @@ def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="A token tha
 
 
 def _tokens(here: Deployment) -> Tokens:
-    from nightshift.web.tokens import Tokens
+    from nightshift.access.tokens import Tokens
 
     return Tokens(here.ledger.redis, here.ledger.keys)
 

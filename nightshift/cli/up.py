@@ -25,15 +25,19 @@ import typer
 from redis.exceptions import RedisError
 
 import nightshift
-from nightshift import bootstrap, embedded
+from nightshift import bootstrap
+from nightshift.access.tokens import new_secret
+from nightshift.agents.settings import DEFAULT_AGENT
 from nightshift.base.errors import NightshiftError, StoreUnreachable
 from nightshift.base.files import private_folder
 from nightshift.base.home import simulated_model
 from nightshift.base.words import span, stamp
-from nightshift.cli.processes import checkout, environment, start_command
 from nightshift.cli.runs import line_of
-from nightshift.community import ANSWERS
-from nightshift.credentials import (
+from nightshift.controls.switches import Switches
+from nightshift.demo.community import ANSWERS
+from nightshift.machine import embedded
+from nightshift.machine.commands import checkout, environment, start_command
+from nightshift.machine.credentials import (
     WEB,
     Made,
     flower_credentials,
@@ -41,17 +45,15 @@ from nightshift.credentials import (
     make_flower_credentials,
     make_once,
 )
-from nightshift.overview import await_ready, leader
-from nightshift.ports import refuse_taken_port
-from nightshift.processes import REPORT_EVERY, leave, read_processes, report
+from nightshift.machine.sockets import refuse_taken_port
+from nightshift.machine.supervise import Process, Status, Supervisor, clear_leftovers, lock_home
+from nightshift.processes.signs_of_life import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
-from nightshift.settings import DEFAULT_AGENT, Settings
+from nightshift.settings import Settings
+from nightshift.status.overview import await_ready, leader
 from nightshift.store.client import new_client, store_now
 from nightshift.store.events import Event, follow_events
-from nightshift.supervise import Process, Status, Supervisor, clear_leftovers, lock_home
-from nightshift.switches import Switches
-from nightshift.web.tokens import new_secret
 
 LOOPBACK = "127.0.0.1"
 KILLED = 130

@@ -11,7 +11,7 @@ def web() -> None:
     token that `nightshift tokens create` or `nightshift up` made.
     """
     from nightshift import bootstrap
-    from nightshift.ports import refuse_taken_port
+    from nightshift.machine.sockets import refuse_taken_port
     from nightshift.web.serve import serve
 
     settings = bootstrap.settings()

@@ -67,14 +67,14 @@ def address_or_none(text: str) -> str:
 
 
 def agent_name(text: str) -> str:
-    from nightshift.settings import AgentName
+    from nightshift.agents.settings import AgentName
 
     rule = "write small letters, digits, - and _, up to 32, a letter first"
     return _allowed(AgentName, text, f"{text!r} is no agent's name; {rule}")
 
 
 def model_name(text: str) -> str:
-    from nightshift.settings import ModelName
+    from nightshift.llm.settings import ModelName
 
     return _allowed(ModelName, text, f"{text!r} is no model's name; write what its endpoint calls it")
 

@@ -13,13 +13,12 @@ from redis.asyncio import Redis
 from nightshift.base.errors import NotPossible, UnknownDelivery
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.switches import SHADOW, Switches
 from nightshift.deliveries.delivery import Delivery, DeliveryState, NewDelivery, key_of, sending_run
 from nightshift.deliveries.reasons import ASKS_WITHIN, reason_of
-from nightshift.shadow import REASON
 from nightshift.store.client import text_hash
 from nightshift.store.keys import Keys
 from nightshift.store.scripts import Scripts
-from nightshift.switches import Switches
 
 #: What a bot took and says nothing of is offered to it again after this.
 BOT_LEASE = timedelta(seconds=60)
@@ -60,7 +59,7 @@ class Deliveries:
             "request",
             delivery=self._fields(new),
             state=SUPPRESSED if in_shadow else REQUESTED,
-            reason=REASON if in_shadow else "",
+            reason=SHADOW if in_shadow else "",
         )
         return Delivery.from_hash(_pairs(row))
 
@@ -185,7 +184,7 @@ class Deliveries:
             offers=BOT_OFFERS,
             limit=limit,
             **({} if channels is None else {"channels": list(map(str, channels))}),
-            **({"kept_back": REASON} if in_shadow else {}),
+            **({"kept_back": SHADOW} if in_shadow else {}),
         )
         return [Delivery.from_hash(_pairs(row)) for row in rows]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from nightshift.base.words import span, times
+from nightshift.controls.freeze import Freezing
+from nightshift.controls.switches import SHADOW
 from nightshift.deliveries.delivery import Delivery, DeliveryState
-from nightshift.freeze import Freezing
-from nightshift.shadow import REASON
 
 #: A bot that wants to say something itself asks at least so often.
 ASKS_WITHIN = timedelta(seconds=60)
@@ -19,7 +19,7 @@ KEPT_BACK = (
 
 def reason_of(delivery: Delivery, *, frozen: Freezing | None, bot_asks: bool) -> str:
     """What the row says, and what of it shows only now; ``bot_asks``: its agent's bot has asked of late."""
-    if delivery.state is DeliveryState.SUPPRESSED and delivery.reason == REASON:
+    if delivery.state is DeliveryState.SUPPRESSED and delivery.reason == SHADOW:
         return KEPT_BACK
     if delivery.state is not DeliveryState.REQUESTED:
         return delivery.reason

@@ -15,12 +15,12 @@ from typing import Protocol
 
 from nightshift.agents.agent import Agent
 from nightshift.base.errors import NotTaken, PermanentError, PlatformDown, RateLimited, SendUnknown
+from nightshift.controls.switches import SHADOW
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.platforms.platform import Outgoing, Platform
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped
-from nightshift.shadow import REASON
 
 #: Remember what was sent as our own, so that its echo is known.
 RecordOwn = Callable[[Delivery], Awaitable[None]]
@@ -72,7 +72,7 @@ class Sender:
         id, begun = delivery.id, delivery.claimed
         if begun:
             return await self.deliveries.unknown(id, "it was being sent as shadow began", claim=begun)
-        return await self.deliveries.suppress(id, REASON)
+        return await self.deliveries.suppress(id, SHADOW)
 
     async def _deliver(self, run: Run, delivery: Delivery) -> Delivery:
         id, claim = delivery.id, f"{run.id}#{run.row.token}"

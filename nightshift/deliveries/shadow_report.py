@@ -11,10 +11,10 @@ from typing import Any
 
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.switches import SHADOW
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.runs.ledger import Ledger
-from nightshift.shadow import REASON
 from nightshift.store.client import LARGEST_READ, take, walk_index
 
 DAY = timedelta(days=1)
@@ -57,7 +57,7 @@ async def read_report(deliveries: Deliveries, ledger: Ledger, day: date) -> Shad
     async with aclosing(walk_index(deliveries.redis, index, (to_ms(begin) - 1, "\x7f"))) as entries:
         while batch := await take(entries, LARGEST_READ):
             ids = [id for at, id in batch if at < to_ms(begin + DAY)]
-            kept_back = [row for row in await deliveries.rows(ids) if row.reason == REASON]
+            kept_back = [row for row in await deliveries.rows(ids) if row.reason == SHADOW]
             channels.update(row.channel for row in kept_back)
             said += kept_back[: TOLD - len(said)]
             if len(ids) < len(batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSetting
-from nightshift.parts import Part
+from nightshift.processes.resources import Part
 from nightshift.store.client import command, new_client
 
 #: One graph a count may not keep waiting for longer.

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from nightshift.agents import agent as agents
 from nightshift.agents.agent import Agent
+from nightshift.agents.settings import AgentsSection
 from nightshift.base.errors import UnknownAgent
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
@@ -30,7 +31,6 @@ from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.runs.ledger import BeatMove, DueBeat, Ledger, Recorded
 from nightshift.runs.row import RunId, RunRequest, run_id
 from nightshift.runs.states import Overlap
-from nightshift.settings import Settings
 from nightshift.store.client import translated
 from nightshift.time.zones import zone
 
@@ -90,7 +90,7 @@ class Beating:
         self,
         ledger: Ledger,
         rules: RuleBook,
-        settings: Settings,
+        settings: AgentsSection,
         outside: Outside,
         *,
         lot: Random | None = None,

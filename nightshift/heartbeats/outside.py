@@ -15,9 +15,10 @@ from nightshift.base.errors import BadSetting, Frozen, OutOfBudget, OverRunCap
 from nightshift.base.instants import from_ms
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import when
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
+from nightshift.llm.settings import LlmSection
 from nightshift.llm.uses import Uses
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
@@ -25,7 +26,6 @@ from nightshift.platforms.platform import Platform
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId
 from nightshift.runs.states import OPEN
-from nightshift.settings import Settings
 from nightshift.store.client import store_now, text_field, text_value
 
 #: A platform is asked whether it is ready at most this often, by all processes together.
@@ -97,7 +97,7 @@ class Surroundings:
     """What a beat asks of the rest of the deployment."""
 
     def __init__(
-        self, ledger: Ledger, freeze: Freeze, purse: Purse, reach: Reach, settings: Settings
+        self, ledger: Ledger, freeze: Freeze, purse: Purse, reach: Reach, settings: LlmSection
     ) -> None:
         self._ledger = ledger
         self._freeze = freeze

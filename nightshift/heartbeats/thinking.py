@@ -42,8 +42,8 @@ from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import load
 from nightshift.memory.message import Message as Said
-from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
+from nightshift.memory.shown import shown
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunId
@@ -54,7 +54,7 @@ log = structlog.get_logger("nightshift.heartbeats")
 
 CAUSE = "heartbeat"
 #: Of each message, of all of them, and of an answer's words, so many characters.
-LONGEST_TEXT, LONGEST_TALK, LONGEST_WORDS = 1_000, 12_000, 200
+LONGEST_WORDS = 200
 LONGEST_SAY = 2_000
 #: What is no fault of the channel that was looked into.
 ELSEWHERE = (TransientError, BadKeys)
@@ -192,22 +192,6 @@ def _told(
         "spoke_up_about": [{"topic": act.topic, "at": clock(act.at)} for act in (row.acts if row else ())],
         "messages": shown(said),
     }
-
-
-def shown(said: Sequence[Said]) -> list[dict[str, Any]]:
-    """The messages as data, oldest first; of a long talk its end."""
-    kept: list[dict[str, Any]] = []
-    room = LONGEST_TALK
-    for each in reversed(said):
-        text = each.text[:LONGEST_TEXT]
-        room -= len(text)
-        if room < 0:
-            break
-        ours = each.own or each.origin is Origin.HEARTBEAT
-        kept.append(
-            {"at": clock(each.at), "by": "you" if ours else each.user_name or each.user_id, "text": text}
-        )
-    return kept[::-1]
 
 
 def marks(topic: str, say: str) -> list[str]:

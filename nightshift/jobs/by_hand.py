@@ -6,13 +6,13 @@ import secrets
 from datetime import datetime, timedelta
 
 from nightshift.base.errors import NotPossible
+from nightshift.controls.switches import Switches
 from nightshift.jobs.row import source_of
 from nightshift.jobs.table import JobStatus, read_job
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId, RunRequest
 from nightshift.store.client import store_now
 from nightshift.store.events import publish_event
-from nightshift.switches import Switches
 
 
 async def run_job(ledger: Ledger, name: str, *, by: str) -> tuple[RunId, JobStatus]:

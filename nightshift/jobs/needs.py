@@ -6,14 +6,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from nightshift.base.errors import BadSetting
+from nightshift.controls.switches import SwitchBoard
 from nightshift.jobs.row import Need
 from nightshift.llm.endpoints import key_sources
-from nightshift.settings import Settings
+from nightshift.llm.settings import LlmSection
 from nightshift.store.client import command
-from nightshift.switches import SwitchBoard
 
 
-async def missing_needs(settings: Settings, board: SwitchBoard, graph: Redis | None) -> dict[Need, str]:
+async def missing_needs(settings: LlmSection, board: SwitchBoard, graph: Redis | None) -> dict[Need, str]:
     """What is not there, each with the reason and the remedy."""
     missing = {}
     if problem := await _graph_problem(graph):
@@ -31,7 +31,7 @@ async def missing_needs(settings: Settings, board: SwitchBoard, graph: Redis | N
     return missing
 
 
-def _key_pool_problem(settings: Settings) -> str:
+def _key_pool_problem(settings: LlmSection) -> str:
     try:
         if any(read() for read in key_sources(settings).values()):
             return ""

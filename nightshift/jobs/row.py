@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from nightshift.queues import QUEUE_NAMES
+from nightshift.controls.switches import KNOWN
+from nightshift.runs.queues import QUEUE_NAMES
 from nightshift.runs.row import DEADLINE
 from nightshift.runs.states import Overlap
-from nightshift.switches import KNOWN
 from nightshift.time.cadence import Cadence
 from nightshift.time.misfire import Misfire
 

@@ -17,11 +17,11 @@ from typing import Any
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSchedule, BadSetting, UnknownJob
+from nightshift.controls.switches import SwitchBoard
 from nightshift.jobs.row import Job, Need, source_of
-from nightshift.settings import JobOverride
+from nightshift.jobs.settings import JobOverride
 from nightshift.store.client import text_field, text_hash, text_list
 from nightshift.store.keys import Keys
-from nightshift.switches import SwitchBoard
 from nightshift.time.cadence import Cron, Every
 from nightshift.time.misfire import Misfire
 

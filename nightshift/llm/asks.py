@@ -8,10 +8,10 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from nightshift.llm.answers import Answer
 from nightshift.llm.prompts import Message
+from nightshift.llm.replies import Answer
+from nightshift.llm.settings import Use
 from nightshift.money.payer import Payer
-from nightshift.settings import Use
 
 
 class Asks[T: BaseModel](Protocol):

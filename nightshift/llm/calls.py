@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from nightshift.base.errors import BadKeys, Overloaded, StoreUnreachable
-from nightshift.freeze import Freeze
-from nightshift.llm.answers import Pieces, Reply, Usage
+from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.endpoints import NO_KEY, part_name
 from nightshift.llm.keypool import OK, UNAUTHORIZED, ApiKey, KeyPool
-from nightshift.llm.questions import Request
 from nightshift.llm.refusals import Refusal, read_error, read_refusal
+from nightshift.llm.replies import Pieces, Reply, Usage
+from nightshift.llm.requests import Request
+from nightshift.llm.settings import Use
 from nightshift.llm.uses import NamedModel
 from nightshift.money.payer import Payer
 from nightshift.money.purse import Purse
-from nightshift.parts import Parts
-from nightshift.settings import Use
+from nightshift.processes.resources import Parts
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

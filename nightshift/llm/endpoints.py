@@ -11,8 +11,8 @@ from nightshift.base.masking import masked
 from nightshift.base.secret_file import secret_source
 from nightshift.base.words import span
 from nightshift.llm.sdk import load_sdk
-from nightshift.parts import Part
-from nightshift.settings import MAIN, EndpointSettings, Settings
+from nightshift.llm.settings import MAIN, EndpointSettings, LlmSection
+from nightshift.processes.resources import Part
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -28,7 +28,7 @@ def part_name(endpoint: str) -> str:
     return "model" if endpoint == MAIN else f"model:{endpoint}"
 
 
-def key_sources(settings: Settings) -> dict[str, Callable[[], list[str]]]:
+def key_sources(settings: LlmSection) -> dict[str, Callable[[], list[str]]]:
     """Where to ask for the keys of each endpoint that wants one, each time one is used."""
     sources = {
         name: secret_source(endpoint.key, endpoint.keys_file)

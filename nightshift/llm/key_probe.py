@@ -13,14 +13,14 @@ from typing import get_args
 import structlog
 
 from nightshift.base.errors import BadKeys, BadRequest, BadSetting, Overloaded, RateLimited, RefusedByModel
-from nightshift.llm.answers import read_reply, read_vectors
 from nightshift.llm.calls import Calls, Errand
 from nightshift.llm.keypool import KeyPool, KeyState
 from nightshift.llm.prompts import Message
-from nightshift.llm.questions import Question, embedding_request
+from nightshift.llm.replies import read_reply, read_vectors
+from nightshift.llm.requests import Question, embedding_request
+from nightshift.llm.settings import Use
 from nightshift.llm.uses import NamedModel, Uses
 from nightshift.money.payer import Payer
-from nightshift.settings import Use
 
 log = structlog.get_logger("nightshift.llm")
 

@@ -29,16 +29,16 @@ from nightshift.base.errors import (
     TransientError,
 )
 from nightshift.llm import lexical
-from nightshift.llm.answers import Answer, Reply, read_reply, read_vectors, refuse_unfinished
 from nightshift.llm.calls import Bill, Calls, Errand
 from nightshift.llm.prompts import Message, whole_text
-from nightshift.llm.questions import Question, embedding_request
+from nightshift.llm.replies import Answer, Reply, read_reply, read_vectors, refuse_unfinished
+from nightshift.llm.requests import Question, embedding_request
 from nightshift.llm.sdk import load_sdk
+from nightshift.llm.settings import Use
 from nightshift.llm.structured import Misfit, read_value, repair_turn
 from nightshift.llm.uses import NamedModel, Uses
 from nightshift.money.payer import Payer
-from nightshift.parts import PartResting
-from nightshift.settings import Use
+from nightshift.processes.resources import PartResting
 
 log = structlog.get_logger("nightshift.llm")
 

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from nightshift.settings import EndpointKind
+from nightshift.llm.settings import EndpointKind
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice  # 0.3 s, for whoever needs a price from the list
@@ -59,6 +59,13 @@ class ListedPrice:
 FREE = FlatPrice(Decimal(0), Decimal(0))
 #: What is reserved for a model whose price nobody knows: more than all but the dearest ask.
 UNKNOWN = FlatPrice(Decimal(15), Decimal(60))
+#: The models that the simulated one offers. It answers any other name too, at the price of the others.
+SIMULATED = {
+    "flash-simulated": FlatPrice(Decimal(1), Decimal(3)),
+    "pro-simulated": FlatPrice(Decimal(5), Decimal(15)),
+    "embedding-simulated": FlatPrice(Decimal(1), Decimal(0)),
+}
+OTHER_SIMULATED = FlatPrice(Decimal(2), Decimal(6))
 
 
 def listed_price(name: str, kind: EndpointKind, at: datetime) -> Price | None:
@@ -81,12 +88,8 @@ def _listed_model(name: str, kind: EndpointKind) -> ModelInfo | None:
         return None
 
 
-@cache
 def _simulated_price(name: str) -> Price:
-    from nightshift.llm.simulated.ledger import OTHER_MODELS, PRICES  # and with them a whole server
-
-    price = PRICES.get(name.partition("?")[0], OTHER_MODELS)
-    return FlatPrice(Decimal(price.prompt), Decimal(price.completion))
+    return SIMULATED.get(name.partition("?")[0], OTHER_SIMULATED)
 
 
 def is_dearer(one: Price | None, other: Price | None) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from nightshift.base.errors import BadSetting
 from nightshift.llm.prices import FlatPrice, Price, is_dearer, listed_price
-from nightshift.settings import MAIN, EndpointKind, EndpointSettings, Settings, Use, UseSettings
+from nightshift.llm.settings import MAIN, EndpointKind, EndpointSettings, LlmSection, Use, UseSettings
 
 #: Whose URL tells what they are.
 HOSTS: dict[str, EndpointKind] = {
@@ -77,7 +77,7 @@ LIMITS: dict[Use, tuple[int, float]] = {
 class Uses:
     """Every use with its chain of models."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LlmSection) -> None:
         """Raises BadSetting for what contradicts itself, or would silently cost more."""
         if settings.model.url and MAIN in settings.endpoints:
             raise BadSetting(

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from nightshift.base.errors import BadKeys, Frozen, Overloaded, PermanentError, TransientError
 from nightshift.base.masking import reason_of
 from nightshift.base.refs import ChannelRef, UserRef
-from nightshift.graph.messages import EmbeddingModel, Entry, MessageGraph
 from nightshift.llm.models import BATCH
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import DIALOGUE, Message
+from nightshift.memory.message_graph import EmbeddingModel, Entry, MessageGraph
 from nightshift.memory.messages import Messages
 from nightshift.money.payer import Payer
 from nightshift.store.keys import Keys

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
-from nightshift.settings import Settings
+from nightshift.memory.settings import MemorySection
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Limits:
     unembedded: int = 100_000
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: MemorySection) -> Self:
         """The limits that the settings say."""
         return cls(messages=settings.messages_per_channel, age=timedelta(days=settings.messages_days))
 

@@ -10,8 +10,8 @@ from typing import Self
 
 from nightshift.base.instants import from_ms
 from nightshift.base.refs import ChannelRef, UserRef
+from nightshift.channels.audience import merged, seen_by
 from nightshift.channels.channel import Channel
-from nightshift.memory.audience import merged, seen_by
 
 
 class Origin(StrEnum):

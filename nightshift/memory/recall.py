@@ -7,28 +7,23 @@ of message and channel now: the graph is a moment behind.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import unquote
 
 import structlog
-from redis.asyncio import Redis
 
 from nightshift.base.errors import NightshiftError, NotPossible
 from nightshift.base.masking import reason_of
-from nightshift.base.refs import ChannelRef, UserRef
-from nightshift.base.subject import Subject
+from nightshift.base.refs import ChannelRef
+from nightshift.channels.audience import may_see, narrowed, seen_by
 from nightshift.channels.channel import Channel
-from nightshift.graph.messages import Found, MessageGraph, NamedBy
-from nightshift.memory.audience import may_see, narrowed, seen_by
 from nightshift.memory.embedding import LONGEST, Embedder
 from nightshift.memory.message import DIALOGUE
+from nightshift.memory.message_graph import Found, MessageGraph
 from nightshift.memory.messages import Messages
 from nightshift.memory.strays import Strays
 from nightshift.money.payer import Payer
-from nightshift.store.client import command
-from nightshift.store.graph import Graph
 
 log = structlog.get_logger("nightshift.memory")
 
@@ -142,50 +137,6 @@ class Recall:
             # A channel was made more private since: the next search need not step over its messages.
             await graph.change_audience(*each)
         return confirmed
-
-
-class VectorForgetter:
-    """
-    What the graphs have of messages, whosever graphs they are.
-
-    With a user goes what agents of ours said where the user has spoken, and what bears no name: what we send
-    has none until its echo comes.
-    """
-
-    name = "recall"
-
-    def __init__(self, graphs: Redis | None, messages: Messages) -> None:
-        self._graphs = graphs
-        self._messages = messages
-        self._prefix = messages.keys.message_graph("")
-
-    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
-        gone = 0
-        async for tenant, graph in self._each():
-            by: NamedBy = "ref" if isinstance(subject.ref, ChannelRef) else "user"
-            if by == "user":
-                ours = {"", *map(str, await self._messages.own_users(tenant))} - {str(subject.ref)}
-                within = graph.count_within if dry_run else graph.remove_within
-                gone += await within([str(ref) for ref in subject.channels], ours)
-            act = graph.count_of if dry_run else graph.remove_of
-            gone += await act(by, str(subject.ref))
-        return gone
-
-    async def channels_of(self, user: UserRef) -> set[ChannelRef]:
-        """Where this user has said something that can be recalled."""
-        found = [await graph.channels_of(str(user)) async for _, graph in self._each()]
-        return {ChannelRef.parse(ref) for refs in found for ref in refs}
-
-    async def forget_before(self, at: datetime) -> int:
-        """Forget what was said before this instant; returns how many messages."""
-        return sum([await graph.remove_before(at) async for _, graph in self._each()])
-
-    async def _each(self) -> AsyncIterator[tuple[str, MessageGraph]]:
-        if self._graphs is None:
-            return
-        for name in await command(self._graphs, "GRAPH.LIST"):
-            if name.startswith(self._prefix):
-                yield unquote(name.removeprefix(self._prefix)), MessageGraph(Graph(self._graphs, name))
 
 
 def _fused(*rankings: Sequence[Found]) -> list[tuple[float, Found]]:

@@ -13,9 +13,8 @@ from redis.asyncio import Redis
 
 from nightshift.base.instants import from_ms, to_ms
 from nightshift.base.refs import ChannelRef, UserRef
-from nightshift.base.subject import Subject
+from nightshift.channels.audience import narrowed
 from nightshift.channels.channel import Channel
-from nightshift.memory.audience import narrowed
 from nightshift.memory.message import Message, Place
 from nightshift.store.client import LARGEST_READ, take, text_hash, text_list, walk_index
 from nightshift.store.keys import Keys
@@ -131,24 +130,3 @@ class Summaries:
 def _for(channel: Channel, text: str) -> Summary:
     summary = Summary.from_json(text)
     return replace(summary, audience=narrowed(summary.audience, channel))
-
-
-class SummaryForgetter:
-    """
-    The summaries of each channel that is forgotten, or in which the user has spoken.
-
-    Nobody can tell whose words are in a summary, so all of them go; what others said is summarised anew.
-    """
-
-    name = "summaries"
-
-    def __init__(self, summaries: Summaries) -> None:
-        self._summaries = summaries
-
-    async def forget(self, subject: Subject, *, dry_run: bool = False) -> int:
-        gone = 0
-        for ref in subject.channels:
-            gone += await self._summaries.count(ref)
-            if not dry_run:
-                await self._summaries.drop(ref)
-        return gone

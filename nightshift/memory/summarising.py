@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from nightshift.base.errors import BadAnswer
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import clock
+from nightshift.channels.audience import merged
 from nightshift.channels.channel import Channel
 from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import Prompt, load
-from nightshift.memory.audience import merged
 from nightshift.memory.message import DIALOGUE, Message, Origin, Place
 from nightshift.memory.messages import Messages
 from nightshift.memory.summaries import Standing, Summaries, Summary

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from nightshift.base.errors import BadSetting, OutOfBudget
 from nightshift.base.words import MILLION, money
 from nightshift.money.payer import Level
+from nightshift.money.settings import BudgetSettings
 from nightshift.runs.spread import spread_waiting
-from nightshift.settings import BudgetSettings
 from nightshift.store.client import text_hash
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from nightshift.base.errors import OutOfBudget, OverRunCap, StoreUnreachable
 from nightshift.base.words import money
-from nightshift.freeze import Freezing
+from nightshift.controls.freeze import Freezing
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.payer import Level, Payer
 from nightshift.store.keys import Keys

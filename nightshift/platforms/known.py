@@ -14,10 +14,10 @@ from nightshift.platforms.discord import DiscordPlatform
 from nightshift.platforms.local import LocalPlatform
 from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Platform
+from nightshift.platforms.settings import PlatformSettings
 from nightshift.platforms.slack import SlackPlatform
 from nightshift.platforms.telegram import TelegramPlatform
 from nightshift.platforms.webhook import WebhookPlatform
-from nightshift.settings import PlatformSettings
 from nightshift.store.keys import Keys
 
 

@@ -11,9 +11,9 @@ import structlog
 from nightshift.base.errors import NightshiftError
 from nightshift.base.instants import from_ms, to_ms
 from nightshift.runs.ledger import Advance, DueSchedule, Ledger
+from nightshift.runs.recordings import Recording, recordings
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.schedules.schedule import Schedule
-from nightshift.schedules.slots import Recording, recordings
 from nightshift.time.misfire import catch_up, grace
 
 log = structlog.get_logger("nightshift.schedules")

@@ -17,7 +17,7 @@ SHARD = "s0"
 
 @dataclass(frozen=True)
 class Keys:
-    """The names under one root; tests use a root of their own."""
+    """The names under one root, which the settings say; tests use one of their own."""
 
     prefix: str = "ns"
     shard: str = SHARD
@@ -26,7 +26,12 @@ class Keys:
     def root(self) -> str:
         return f"{self.prefix}:{{{self.shard}}}:"
 
-    # The ledger: eight kinds.
+    @property
+    def broker_prefix(self) -> str:
+        """Before the name of every key in the broker."""
+        return f"{self.prefix}-broker:"
+
+    # The ledger.
 
     def run(self, run_id: str) -> str:
         """The row of one run."""
@@ -58,10 +63,6 @@ class Keys:
     def shift(self) -> str:
         """Who keeps the pulse: a lane too, but one that no run can be given."""
         return f"{self.root}lane:pulse"
-
-    def mailbox(self, agent: str) -> str:
-        """Causes an agent's next run will take."""
-        return f"{self.root}mailbox:{agent}"
 
     def ended(self, state: str) -> str:
         """Ended runs of one state, by when they ended."""

@@ -17,7 +17,7 @@ from croniter import croniter
 from croniter.croniter import DOW_ALPHAS, M_ALPHAS
 
 from nightshift.base.errors import BadSchedule
-from nightshift.time.walls import EACH, LAST, Days, Walls
+from nightshift.time.wall_clock import EACH, LAST, Days, Walls
 
 LONGEST_EXPRESSION = 200
 

@@ -16,19 +16,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import nightshift
 from nightshift import bootstrap
+from nightshift.access.tokens import Tokens
 from nightshift.agents.liveness import AgentLiveness
-from nightshift.agents.observing import Observer
-from nightshift.agents.work import PullWork
+from nightshift.controls.freeze import Freeze
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.freeze import Freeze
 from nightshift.heartbeats.beats import Beats
+from nightshift.intake.observing import Observer
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.limits import Limits
 from nightshift.memory.messages import Messages
-from nightshift.processes import REPORT_EVERY, leave, report
+from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
 from nightshift.runs.ledger import Ledger
 from nightshift.store.client import new_client
-from nightshift.switches import Switches
 from nightshift.web import health, problems, unrouted
 from nightshift.web.api import (
     alive,
@@ -48,8 +48,8 @@ from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.hub import EventHub
 from nightshift.web.sizes import LimitBodies
 from nightshift.web.state import Web
-from nightshift.web.tokens import Tokens
 from nightshift.web.waiting import WaitingRoom
+from nightshift.work.pull import PullWork
 
 #: Whoever asks is told at once that a store is away, rather than when it is back.
 RETRIES = 1

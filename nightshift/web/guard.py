@@ -11,11 +11,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nightshift import agents, bootstrap
+from nightshift.access.tokens import Scope, Token, require
 from nightshift.agents.agent import Agent
 from nightshift.base.errors import Forbidden, StoreUnreachable
 from nightshift.web.problems import Unauthorized, may_answer
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token, require
 
 BEARER = HTTPBearer(auto_error=False, description="A token made by `nightshift tokens create`.")
 

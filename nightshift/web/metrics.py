@@ -22,15 +22,15 @@ from redis.asyncio import Redis
 
 from nightshift.base.errors import StoreUnreachable
 from nightshift.base.instants import from_ms
+from nightshift.controls.switches import SwitchBoard, Switches
 from nightshift.deliveries.delivery import DeliveryState
 from nightshift.jobs.table import JobStatus, read_table
-from nightshift.overview import consumers, read_pulse
-from nightshift.processes import Process, read_processes
-from nightshift.queues import BROKER_PREFIX, MODEL_QUEUES, PULL, QUEUE_NAMES
+from nightshift.processes.signs_of_life import Process, read_processes
 from nightshift.runs.ledger import Ledger
+from nightshift.runs.queues import MODEL_QUEUES, PULL, QUEUE_NAMES
 from nightshift.runs.states import ENDED, OPEN, State
+from nightshift.status.overview import consumers, read_pulse
 from nightshift.store.client import AWAY, store_now, text_hash
-from nightshift.switches import SwitchBoard, Switches
 
 log = structlog.get_logger("nightshift.metrics")
 
@@ -53,7 +53,8 @@ NEAR = {"warned": "no", "blocked": "yes"}
 async def read_metrics(ledger: Ledger, switches: Switches, broker: Redis) -> bytes:
     """Tell everything in Prometheus' text format; of a server that is away, only that it is."""
     of_store, of_broker = await asyncio.gather(
-        _unless_away("store", _read_store(ledger, switches)), _unless_away("broker", _read_broker(broker))
+        _unless_away("store", _read_store(ledger, switches)),
+        _unless_away("broker", _read_broker(broker, ledger.keys.broker_prefix)),
     )
     return generate_latest(_Told([*of_store, *of_broker]))
 
@@ -298,12 +299,12 @@ def _switches(board: SwitchBoard) -> list[Metric]:
 # The broker
 
 
-async def _read_broker(broker: Redis) -> list[Metric]:
+async def _read_broker(broker: Redis, prefix: str) -> list[Metric]:
     pipeline = broker.pipeline(transaction=False)
     for queue in QUEUES:
-        pipeline.llen(BROKER_PREFIX + queue)
-    pipeline.hlen(f"{BROKER_PREFIX}unacked")
-    pipeline.llen(f"{BROKER_PREFIX}unreadable")
+        pipeline.llen(prefix + queue)
+    pipeline.hlen(f"{prefix}unacked")
+    pipeline.llen(f"{prefix}unreadable")
     *lengths, unacked, unreadable = await pipeline.execute()
     return [
         _gauge(

@@ -14,14 +14,14 @@ from fastapi import FastAPI
 from redis.exceptions import RedisError
 
 from nightshift import agents, bootstrap
+from nightshift.access.tokens import Tokens
 from nightshift.base.errors import BadSetting
-from nightshift.credentials import WEB, bots_tokens, read, secret_file
-from nightshift.log import configure_logging
+from nightshift.machine.credentials import WEB, bots_tokens, read, secret_file
+from nightshift.processes.log import configure_logging
 from nightshift.settings import Settings
 from nightshift.store.client import new_client, translated
 from nightshift.web.app import RETRIES, create_app
 from nightshift.web.console import attach_console
-from nightshift.web.tokens import Tokens
 
 log = structlog.get_logger("nightshift.web")
 

@@ -9,16 +9,16 @@ from typing import Self
 from fastapi import Request
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Tokens
 from nightshift.agents.liveness import AgentLiveness
-from nightshift.agents.observing import Observer
-from nightshift.agents.work import PullWork
+from nightshift.controls.freeze import Freeze
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
-from nightshift.freeze import Freeze
+from nightshift.intake.observing import Observer
 from nightshift.runs.ledger import Ledger
-from nightshift.switches import Switches
 from nightshift.web.hub import EventHub
-from nightshift.web.tokens import Tokens
 from nightshift.web.waiting import WaitingRoom
+from nightshift.work.pull import PullWork
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.store.keys import Keys
 from nightshift.web.console.gate import COOKIE
-from nightshift.web.tokens import Role, Tokens
 from tests.faults.deployment import SETTINGS, STARTED, Deployment, until
 
 #: Debian's Chromium as root in a container, asking nothing of anybody else.

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
+from nightshift.access.tokens import Role
 from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.message import Kind, Observed
@@ -14,7 +15,6 @@ from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Missed
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

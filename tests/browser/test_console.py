@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from playwright.async_api import Error, Page, expect
 
+from nightshift.access.tokens import Role
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import State
-from nightshift.web.tokens import Role
 from tests.browser.conftest import SECRET, Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

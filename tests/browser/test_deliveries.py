@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 from playwright.async_api import expect
 
+from nightshift.access.tokens import Role
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import stamp
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
-from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

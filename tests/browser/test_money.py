@@ -7,14 +7,14 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import expect
 
-from nightshift.freeze import Freeze
+from nightshift.access.tokens import Role
+from nightshift.controls.freeze import Freeze
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Level, Payer
 from nightshift.money.purse import Purse
-from nightshift.settings import BudgetSettings
+from nightshift.money.settings import BudgetSettings
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

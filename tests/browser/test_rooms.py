@@ -7,14 +7,14 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
+from nightshift.access.tokens import Role
 from nightshift.base.refs import ChannelRef
+from nightshift.intake.rooms import LONGEST
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
 from nightshift.platforms.local import LocalPlatform
 from nightshift.platforms.platform import Outgoing
-from nightshift.rooms import LONGEST
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role
 from tests.browser.conftest import Console
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

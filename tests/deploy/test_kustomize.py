@@ -15,7 +15,7 @@ import yaml
 
 import nightshift
 from nightshift.base.home import PREFIX
-from nightshift.queues import QUEUE_NAMES
+from nightshift.runs.queues import QUEUE_NAMES
 from nightshift.settings import Settings, load_settings
 from tests.deploy.commands import refusal
 from tests.deploy.manifests import (

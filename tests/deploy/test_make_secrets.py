@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nightshift.access import tokens
 from nightshift.settings import Settings
-from nightshift.web import tokens
 from tests.deploy.manifests import DEPLOY
 
 

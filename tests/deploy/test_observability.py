@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from typer.main import get_command
 
 from nightshift.cli.app import app
-from nightshift.processes import report
+from nightshift.processes.signs_of_life import report
 from nightshift.runs.ledger import Ledger
 from tests.nightshift.web.reading import Reading, read
 

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
-from nightshift import embedded
+from nightshift.machine import embedded
 from nightshift.store.client import new_client
 from tests.deploy.manifests import KUSTOMIZE
 

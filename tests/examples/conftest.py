@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 
 from nightshift import agents, client
-from nightshift.agents.runner import hand_to_runner
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.delivery import Delivery
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRow
 from nightshift.settings import Settings
-from nightshift.web.tokens import Role, Tokens
+from nightshift.work.runner import hand_to_runner
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import serve, settle, stage, store, tokens  # noqa: F401
 from tests.nightshift.web.serving import Served

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from nightshift.access.tokens import Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Message
-from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, bots_token
 from tests.nightshift.web.conftest import Serve
 from tests.nightshift.web.serving import Served

@@ -12,8 +12,8 @@ import pytest
 import yarl
 from aiohttp import WSMsgType, web
 
+from nightshift.access.tokens import Tokens
 from nightshift.base.refs import ChannelRef
-from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, bots_token, hand, platform, said
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
+from nightshift.access.tokens import Tokens
 from nightshift.base.refs import ChannelRef
-from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, hand, platform, said
 from tests.examples.matrix_bot import Awake, remembered
 from tests.nightshift.cli.conftest import Stage

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nightshift.processes import read_processes
+from nightshift.processes.signs_of_life import read_processes
 from nightshift.runs.states import State
 from tests.faults.deployment import CHECKOUT, Deployment, until
 

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.runs.states import State
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 from tests.faults.deployment import LEASE, SETTINGS, Deployment, until
 
 

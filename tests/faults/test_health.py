@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.processes import REPORT_EVERY, read_processes
+from nightshift.processes.signs_of_life import REPORT_EVERY, read_processes
 from tests.faults.deployment import CHECKOUT, Deployment, until
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightshift import embedded
 from nightshift.base.errors import NightshiftError
+from nightshift.machine import embedded
 from nightshift.runs.states import State
 from nightshift.settings import load_settings
 from tests.faults.deployment import CHECKOUT, Deployment, until

@@ -8,8 +8,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from nightshift.access.tokens import Tokens
 from nightshift.base.refs import ChannelRef
-from nightshift.web.tokens import Tokens
 from tests.examples.conftest import Load, load  # noqa: F401
 from tests.examples.matrix_bot import Awake, remembered
 from tests.matrix.synapse import BURST, Synapse, User

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.controls.switches import Switches
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 from tests.nightshift.runs.model import Clock
 from tests.stored.dump import load, load_graph
 

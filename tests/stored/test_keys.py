@@ -16,7 +16,7 @@ from tests.stored.dump import read_lines
 ANYTHING = "ANYTHING"
 #: What the stored one does not show, and why.
 NOT_STORED = {
-    "mailbox": "nothing fills it yet",
+    "broker_prefix": "of the keys in the broker, which is another database",
     "poke": "a channel of Redis, on which nothing is kept",
 }
 

@@ -11,13 +11,14 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import agents
+from nightshift.access.tokens import Role, Scope, Tokens
 from nightshift.agents.liveness import AgentLiveness
-from nightshift.agents.work import PullWork, Work
 from nightshift.base.errors import Frozen, OutOfBudget
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.view import view_channel
+from nightshift.controls.freeze import Freeze, Freezing
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.bot import BotPost
 from nightshift.deliveries.by_hand import Verdict, resolve
 from nightshift.deliveries.deliveries import Deliveries
@@ -26,39 +27,33 @@ from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.listing import Wanted as WantedDeliveries
 from nightshift.deliveries.listing import read_deliveries
-from nightshift.freeze import Freeze, Freezing
-from nightshift.graph.messages import EmbeddingModel, MessageGraph
+from nightshift.forgetting import Forgetting
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.forgetting import BeatForgetter
 from nightshift.heartbeats.row import Act
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.heartbeats.why import why_channel
+from nightshift.intake.connections import Connection, Connections
 from nightshift.jobs.view import read_jobs
 from nightshift.llm import lexical
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import KeyPool, KeyState
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.forget import (
-    EventForgetter,
-    Forgetting,
-    ReplyForgetter,
-    RunForgetter,
-)
+from nightshift.memory.forgetting import ReplyForgetter, SummaryForgetter, VectorForgetter
 from nightshift.memory.message import Kind, Observed, Origin
+from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
-from nightshift.memory.recall import Recall, VectorForgetter
-from nightshift.memory.summaries import Summaries, SummaryForgetter
+from nightshift.memory.recall import Recall
+from nightshift.memory.summaries import Summaries
 from nightshift.money.budget import read_budget
 from nightshift.money.caps import Cap, Caps
 from nightshift.money.costs import read_books, read_costs
 from nightshift.money.payer import Level, Listed, Payer
 from nightshift.money.purse import Hold, Purse
-from nightshift.overview import read_overview, read_pulse
-from nightshift.platforms.connections import Connection, Connections
 from nightshift.platforms.forgetting import RoomForgetter
 from nightshift.platforms.local import LocalPlatform
 from nightshift.runs.by_hand import requeue_run
+from nightshift.runs.forgetting import EventForgetter, RunForgetter
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import Wanted, read_runs
@@ -66,14 +61,17 @@ from nightshift.runs.states import State, done
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.recording import record_due
 from nightshift.settings import Settings
+from nightshift.status.channel import view_channel
+from nightshift.status.overview import read_overview, read_pulse
+from nightshift.status.upcoming import read_upcoming
+from nightshift.status.why_channel import why_channel
+from nightshift.status.why_job import why_job
+from nightshift.status.why_run import why_run
 from nightshift.store.client import text_list
 from nightshift.store.events import read_events
 from nightshift.store.graph import Graph
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
-from nightshift.upcoming import read_upcoming
-from nightshift.web.tokens import Role, Scope, Tokens
-from nightshift.why import why_job, why_run
+from nightshift.work.pull import PullWork, Work
 from tests.nightshift.runs.model import Clock
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

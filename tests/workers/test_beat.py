@@ -20,13 +20,13 @@ from redbeat.schedulers import RedBeatSchedulerEntry
 from redis import Redis
 
 from nightshift import bootstrap
+from nightshift.controls.switches import Switches
 from nightshift.jobs.row import Job, Need, always, flag
 from nightshift.jobs.table import JobStatus, Rows, read_table
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import run_id
 from nightshift.store.client import new_client
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 from nightshift.time.cadence import Cadence, Every, every
 from nightshift.time.misfire import Misfire
 from tasks.ledger import retain

@@ -11,7 +11,7 @@ from kombu import Connection, Exchange, Queue
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-from nightshift.queues import EXPENDABLE
+from nightshift.runs.queues import EXPENDABLE
 from workers import broker
 
 DATABASE = 8

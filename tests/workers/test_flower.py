@@ -25,7 +25,7 @@ from flower.urls import handlers
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.credentials import make_flower_credentials
+from nightshift.machine.credentials import make_flower_credentials
 from nightshift.runs.states import State
 from nightshift.settings import load_settings
 from tests.faults.deployment import CHECKOUT, MARK, Deployment, until

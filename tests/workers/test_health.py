@@ -16,8 +16,8 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.liveness import Liveness
-from nightshift.parts import Part, Parts
+from nightshift.processes.liveness_file import Liveness
+from nightshift.processes.resources import Part, Parts
 from nightshift.settings import load_settings
 from tests.workers.conftest import until
 from workers import health

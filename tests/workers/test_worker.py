@@ -17,8 +17,8 @@ from celery.worker import state
 from kombu import Connection
 
 from nightshift import bootstrap
-from nightshift.liveness import Liveness
-from nightshift.queues import QUEUE_NAMES
+from nightshift.processes.liveness_file import Liveness
+from nightshift.runs.queues import QUEUE_NAMES
 from workers.start import worker_arguments
 from workers.worker import Consumer, Worker
 

@@ -9,18 +9,18 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightshift import agents, bootstrap
+from nightshift.access.tokens import Token
 from nightshift.base.errors import UnknownChannel
 from nightshift.base.refs import ChannelRef
+from nightshift.channels.audience import audience_of
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.channels.view import ChannelView, view_channel
-from nightshift.memory.audience import audience_of
+from nightshift.status.channel import ChannelView, view_channel
 from nightshift.store.pages import Place
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Operator, Reader
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
 
 router = APIRouter(prefix="/channels", tags=["channels"], responses=REFUSALS)
 NOT_THERE = may_answer({404: "no channel is called this, or it is another tenant's"})

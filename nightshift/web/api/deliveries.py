@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightshift.access.tokens import Token
 from nightshift.agents.agent import Agent
 from nightshift.base.errors import BadQuery, UnknownDelivery
 from nightshift.base.refs import LONGEST_ID, LONGEST_REF, ChannelRef, is_id
@@ -24,7 +25,6 @@ from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, AgentsBot, Operator, Reader
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 NOT_THERE = may_answer({404: "no delivery of this id is kept, or it is somebody else's"})

@@ -15,12 +15,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from nightshift.access.tokens import Token
 from nightshift.base.errors import TransientError
 from nightshift.store.events import Event
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.hub import Frame, parse_position
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
 
 log = structlog.get_logger("nightshift.web")
 

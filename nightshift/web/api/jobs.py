@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Request
 
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
 from nightshift.jobs.view import read_jobs, view_job
+from nightshift.status.why_job import why_job
 from nightshift.web.api.views import Done, Instant, JobPage, JobRow, Reason
 from nightshift.web.guard import REFUSALS, Keeper, KeeperOperator
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
-from nightshift.why import why_job
 
 router = APIRouter(
     prefix="/jobs",

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from nightshift import bootstrap
-from nightshift.freeze import describe_thaw
+from nightshift.controls.freeze import describe_thaw
 from nightshift.money.budget import read_budget
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.costs import KEPT_DAYS, read_costs

@@ -6,18 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
+from nightshift.access.tokens import Token
 from nightshift.base.errors import UnknownRun
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import LONGEST_RUN_ID, RunRow
 from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
+from nightshift.status.why_run import why_run
 from nightshift.web.api.views import Done, Instant, Reason, RunPage, RunStory, RunView
 from nightshift.web.guard import REFUSALS, Operator, Reader
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
-from nightshift.why import why_run
 
 router = APIRouter(prefix="/runs", tags=["runs"], responses=REFUSALS)
 NOT_THERE = may_answer({404: "no run of this id is kept, or it is another tenant's"})

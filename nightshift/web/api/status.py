@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from nightshift import bootstrap
-from nightshift.overview import read_overview
+from nightshift.status.overview import read_overview
 from nightshift.web.api.views import Standing
 from nightshift.web.guard import REFUSALS, Keeper
 from nightshift.web.state import Web

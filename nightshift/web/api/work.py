@@ -10,7 +10,6 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightshift.agents.work import Work
 from nightshift.base.limits import LONGEST_DELIVERY
 from nightshift.memory.message import Message
 from nightshift.runs.row import LONGEST_RUN_ID
@@ -18,6 +17,7 @@ from nightshift.web.api.views import View
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
+from nightshift.work.pull import Work
 
 router = APIRouter(prefix="/work", tags=["bots"], responses=BODY_REFUSALS)
 NOT_OURS = may_answer(

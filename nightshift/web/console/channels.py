@@ -7,20 +7,20 @@ from functools import partial
 from fastapi import Request
 from nicegui import ui
 
+from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadQuery, UnknownChannel
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import clock, span
+from nightshift.channels.audience import EVERYONE, audience_of, server_audience
 from nightshift.channels.channel import NEVER, Channel
-from nightshift.channels.view import ChannelView, view_channel
 from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.heartbeats.row import source_of
-from nightshift.memory.audience import EVERYONE, audience_of, server_audience
+from nightshift.status.channel import ChannelView, view_channel
 from nightshift.store.pages import Place
 from nightshift.web.api.channels import channels_of, visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token
 
 ON_A_PAGE = 50
 DELIVERIES = 5

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
+from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadQuery
 from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.by_hand import Verdict, resolve, verdicts
@@ -18,7 +19,6 @@ from nightshift.web.api.deliveries import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token
 
 ON_A_PAGE = 50
 

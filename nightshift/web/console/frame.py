@@ -12,13 +12,13 @@ from fastapi import Request
 from nicegui import ui
 from redis.exceptions import RedisError
 
+from nightshift.access.tokens import Scope, Token, require
 from nightshift.base.errors import NightshiftError
 from nightshift.store.client import translated
 from nightshift.web.console.board import Board
 from nightshift.web.console.gate import ASKING, SIGN_IN, still_signed_in
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token, require
 
 #: How often a page looks whether what it shows has changed; reading is shared by all pages.
 LOOK_S = 0.25

@@ -12,11 +12,11 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nightshift import bootstrap
-from nightshift.credentials import WEB, secret_file
+from nightshift.access.tokens import SESSION, Token, Tokens
+from nightshift.machine.credentials import WEB, secret_file
 from nightshift.store.client import translated
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import SESSION, Token, Tokens
 
 log = structlog.get_logger("nightshift.web")
 

@@ -8,13 +8,13 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
+from nightshift.access.tokens import Token
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
 from nightshift.jobs.view import read_jobs
+from nightshift.status.why_job import why_job
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
-from nightshift.why import why_job
 
 ON_A_PAGE = 50
 

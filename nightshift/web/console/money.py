@@ -13,10 +13,11 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift import bootstrap
+from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadSetting
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import money as dollars
-from nightshift.freeze import describe_thaw
+from nightshift.controls.freeze import describe_thaw
 from nightshift.money.budget import Account, Budget, read_budget
 from nightshift.money.caps import Caps, listed, parse_cap
 from nightshift.money.costs import Spent, read_days
@@ -24,7 +25,6 @@ from nightshift.money.payer import Level
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token
 
 DAYS = 30
 #: Names shown of each level, those that spent most today.

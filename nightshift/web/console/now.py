@@ -9,11 +9,11 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift import bootstrap
-from nightshift.overview import read_overview
-from nightshift.processes import Process, describe
+from nightshift.processes.signs_of_life import Process, describe
 from nightshift.runs.search import Wanted, read_runs
 from nightshift.runs.states import ENDED, OPEN, State
-from nightshift.upcoming import read_upcoming
+from nightshift.status.overview import read_overview
+from nightshift.status.upcoming import read_upcoming
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.console.timeline import REACH, lay_out

@@ -11,14 +11,14 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift import bootstrap
+from nightshift.access.tokens import Token
 from nightshift.base.errors import BadQuery
+from nightshift.intake.rooms import LONGEST, Rooms
 from nightshift.platforms.local import LocalPlatform
-from nightshift.rooms import LONGEST, Rooms
 from nightshift.web.api.channels import channels_of
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Token
 
 #: Messages shown of a room, and how much of each.
 SHOWN, LONGEST_SHOWN = 100, 8_000

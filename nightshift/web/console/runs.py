@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from nicegui import ui
 
+from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadQuery, UnknownRun
 from nightshift.base.words import clock, money, span
 from nightshift.jobs.row import source_of
@@ -18,13 +19,12 @@ from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import RunPlace, Wanted, last_change, read_runs
 from nightshift.runs.states import State
+from nightshift.status.why_run import why_run
 from nightshift.store.client import store_now
 from nightshift.web.api.runs import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
-from nightshift.web.tokens import Scope, Token
-from nightshift.why import why_run
 
 ON_A_PAGE = 50
 #: How far back to look, by the name that people choose it by.

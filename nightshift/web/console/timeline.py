@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from nightshift.base.instants import to_ms
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import last_change
-from nightshift.upcoming import Upcoming
+from nightshift.status.upcoming import Upcoming
 
 #: How much of the line lies behind, and how much ahead, by the name that people choose it by.
 REACH = {

@@ -18,9 +18,9 @@ from nightshift import bootstrap
 from nightshift.base.instants import to_ms
 from nightshift.cli.app import app
 from nightshift.jobs.table import JobStatus, store_table
-from nightshift.processes import report
-from nightshift.queues import QUEUE_NAMES
+from nightshift.processes.signs_of_life import report
 from nightshift.runs.ledger import Ledger
+from nightshift.runs.queues import QUEUE_NAMES
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import Outcome
 from nightshift.store.client import store_now

@@ -101,7 +101,7 @@ async def test_wrong_use_is_told_in_a_few_lines(cli: Cli) -> None:
 
 
 def test_a_bug_is_told_in_one_line_unless_asked_for_more() -> None:
-    broken = f"import nightshift.doctor; nightshift.doctor.examine = None; {MAIN}"
+    broken = f"import nightshift.status.doctor; nightshift.status.doctor.examine = None; {MAIN}"
     in_short = python("-c", broken, "doctor")
     assert (in_short.returncode, in_short.stderr.count("\n")) == (1, 1)
     assert "TypeError" in in_short.stderr

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
-from nightshift.switches import Switches
 from tests.nightshift.cli.conftest import Cli, answer
 
 ROOM = ChannelRef("chat", "!room:b")

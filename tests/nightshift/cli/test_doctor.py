@@ -15,7 +15,7 @@ from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.llm import endpoints
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import QUOTA_EXHAUSTED, KeyPool, key_id
-from nightshift.processes import report
+from nightshift.processes.signs_of_life import report
 from nightshift.runs.states import failed
 from nightshift.settings import Settings
 from nightshift.store.client import store_now

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from nightshift.cli import init
 from nightshift.cli.app import app
-from nightshift.credentials import bots_tokens
+from nightshift.machine.credentials import bots_tokens
 from nightshift.settings import load_settings
 
 KEY, TOKEN = "sk-canary-1", "discord-canary-2"

@@ -8,12 +8,12 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
+from nightshift.money.settings import BudgetSettings
 from nightshift.runs.states import held_up
-from nightshift.settings import BudgetSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 

@@ -7,12 +7,12 @@ import pytest
 
 from nightshift import agents, bootstrap
 from nightshift.agents.liveness import AgentLiveness, Presence
+from nightshift.controls.switches import KNOWN
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import NO_CREDIT, STRIKES, KeyPool, key_id
 from nightshift.runs.states import done, failed
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
-from nightshift.switches import KNOWN
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from nightshift.switches import KNOWN
+from nightshift.controls.switches import KNOWN
 from tests.nightshift.cli.conftest import Cli, answer
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Scope, Tokens
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Scope, Tokens
 from tests.nightshift.cli.conftest import Cli, answer
 
 

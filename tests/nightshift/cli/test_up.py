@@ -25,7 +25,7 @@ from redis.exceptions import ConnectionError
 from nightshift.base.errors import BadSetting
 from nightshift.base.home import simulated_model
 from nightshift.cli import up
-from nightshift.cli.processes import checkout, environment
+from nightshift.machine.commands import checkout, environment
 from nightshift.settings import load_settings
 
 COMMAND = (sys.executable, "-m", "nightshift.cli")

@@ -9,6 +9,7 @@ from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import clock, stamp
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import By, NewDelivery
 from nightshift.runs.ledger import Missed
@@ -16,7 +17,6 @@ from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, failed, postponed, skipped
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
-from nightshift.switches import Switches
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
 

@@ -14,16 +14,16 @@ from redis.asyncio import Redis
 from nightshift import agents
 from nightshift.agents.agent import Agent
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.freeze import Freeze
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, NewDelivery
 from nightshift.deliveries.sending import Sender
-from nightshift.freeze import Freeze
 from nightshift.platforms.platform import Outgoing, PastMessage, Readiness, Sent, Server
 from nightshift.runs.carry import carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 from tests.nightshift.runs.model import Clock
 
 ROOM = ChannelRef("chat", "!room:example.org")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import embedded
 from nightshift.base.errors import BadSetting
 from nightshift.graph.census import graph_part, take_census
-from nightshift.parts import Parts
+from nightshift.machine import embedded
+from nightshift.machine.supervise import Supervisor
+from nightshift.processes.resources import Parts
 from nightshift.store.client import command, new_client
-from nightshift.supervise import Supervisor
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from redis.asyncio import Redis
 
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part
@@ -19,7 +19,7 @@ from nightshift.llm.models import Models
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
-from nightshift.parts import Parts
+from nightshift.processes.resources import Parts
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from nightshift.agents import agent as agents
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.base.refs import ChannelRef
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.outside import Reach, Surroundings
 from nightshift.heartbeats.row import source_of

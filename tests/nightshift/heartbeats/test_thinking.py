@@ -21,10 +21,10 @@ from nightshift.heartbeats.thinking import Thinking, marks
 from nightshift.llm.models import Models
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Level
+from nightshift.money.settings import BudgetSettings
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.row import RunId, RunRow, run_id
 from nightshift.runs.states import State
-from nightshift.settings import BudgetSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.heartbeats.injections import INJECTIONS
 from tests.nightshift.heartbeats.model import Model, asked_model
@@ -261,7 +261,7 @@ async def test_what_was_decided_is_said_once_the_store_is_back_if_it_was_away_me
 async def test_a_freeze_that_comes_meanwhile_ends_the_look_without_counting_as_a_failure(
     looks: Looks,
 ) -> None:
-    from nightshift.freeze import Freeze
+    from nightshift.controls.freeze import Freeze
 
     freeze = Freeze(looks.scene.redis, looks.scene.keys)
     await freeze.freeze("ada", "enough")

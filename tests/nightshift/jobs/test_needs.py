@@ -6,12 +6,13 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.base.instants import EPOCH
-from nightshift.freeze import Freezing
+from nightshift.controls.freeze import Freezing
+from nightshift.controls.switches import KNOWN, SwitchBoard
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
-from nightshift.settings import ModelSettings, Settings
+from nightshift.llm.settings import ModelSettings
+from nightshift.settings import Settings
 from nightshift.store.client import new_client
-from nightshift.switches import KNOWN, SwitchBoard
 
 ALL_ON = SwitchBoard(dict.fromkeys(KNOWN, True), {})
 WITH_MODEL = Settings.model_construct(model=ModelSettings(url="http://127.0.0.1:9"))

@@ -12,11 +12,11 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSetting, UnknownJob
+from nightshift.controls.switches import KNOWN, SwitchBoard
 from nightshift.jobs.row import Job, Need, flag
+from nightshift.jobs.settings import JobOverride
 from nightshift.jobs.table import JobStatus, Rows, read_job, read_table, resolve, store_table
-from nightshift.settings import JobOverride
 from nightshift.store.keys import Keys
-from nightshift.switches import KNOWN, SwitchBoard
 from nightshift.time.cadence import cron, every
 from nightshift.time.misfire import Misfire
 from tests.nightshift.jobs.conftest import MakeJob

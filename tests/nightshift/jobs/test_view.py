@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nightshift.base.errors import UnknownJob
+from nightshift.controls.switches import Switches
 from nightshift.jobs.by_hand import pause_job, resume_job
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.jobs.view import next_slot, read_jobs, view_job
@@ -15,7 +16,6 @@ from nightshift.runs.row import RunRow
 from nightshift.runs.states import State, failed
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
-from nightshift.switches import Switches
 from tests.nightshift.runs.model import request
 
 DIGEST = JobStatus("digest", True, "", "tasks.digest", "memory", "every hour", 60.0, True)

@@ -14,19 +14,21 @@ from aiohttp import web
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_part, key_sources
 from nightshift.llm.keypool import KeyPool
 from nightshift.llm.models import Models
 from nightshift.llm.prompts import Message
+from nightshift.llm.settings import ModelSettings
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
-from nightshift.parts import Parts
-from nightshift.settings import BudgetSettings, ModelSettings, Settings
+from nightshift.money.settings import BudgetSettings
+from nightshift.processes.resources import Parts
+from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 
 PAYER = Payer("heartbeat:a@1", "heartbeat:a", kind=Kind.PERSON)

@@ -11,14 +11,14 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadKeys, Overloaded
+from nightshift.demo.model import Fault, FaultRule, SimulatedModel
 from nightshift.llm.keypool import KeyState
-from nightshift.llm.simulated import Fault, FaultRule, SimulatedModel
+from nightshift.llm.settings import EndpointSettings, UseSettings
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run, Work, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import Outcome, State, done
-from nightshift.settings import EndpointSettings, UseSettings
 from nightshift.store.client import new_client
 from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import HELLO, PAYER, Verdict, asking, completion, model_at, scripted, serving

@@ -5,10 +5,11 @@ from __future__ import annotations
 import openai
 import pytest
 
+from nightshift.demo.model import Fault, FaultRule, SimulatedModel, simulated_model
 from nightshift.llm.endpoints import endpoint_part, key_sources
-from nightshift.llm.simulated import Fault, FaultRule, SimulatedModel, simulated_model
-from nightshift.parts import Parts
-from nightshift.settings import EndpointSettings, ModelSettings, Settings
+from nightshift.llm.settings import EndpointSettings, ModelSettings
+from nightshift.processes.resources import Parts
+from nightshift.settings import Settings
 
 
 def parts_at(url: str) -> Parts:

@@ -12,7 +12,8 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from nightshift.base.errors import Frozen, OutOfBudget
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
+from nightshift.controls.switches import KNOWN, SwitchBoard
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
 from nightshift.llm.breaker import Breaker
@@ -24,10 +25,10 @@ from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
-from nightshift.parts import Parts
-from nightshift.settings import BudgetSettings, Settings, load_settings
+from nightshift.money.settings import BudgetSettings
+from nightshift.processes.resources import Parts
+from nightshift.settings import Settings, load_settings
 from nightshift.store.keys import Keys
-from nightshift.switches import KNOWN, SwitchBoard
 from tests.nightshift.llm.asking import completion
 
 WELL, EMPTY, DRY, WRONG, POOR = "key-well", "key-empty", "key-dry", "key-wrong", "key-poor"

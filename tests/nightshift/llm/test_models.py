@@ -29,22 +29,16 @@ from nightshift.base.errors import (
     Truncated,
 )
 from nightshift.base.instants import to_ms
+from nightshift.demo.model import Fault, FaultRule, SimulatedModel, SimulatedModelOptions, simulated_model
 from nightshift.llm import lexical
 from nightshift.llm.keypool import KeyState, key_id
 from nightshift.llm.models import Models
 from nightshift.llm.prompts import Message
-from nightshift.llm.simulated import (
-    Fault,
-    FaultRule,
-    SimulatedModel,
-    SimulatedModelOptions,
-    simulated_model,
-)
+from nightshift.llm.settings import EndpointSettings, UseSettings
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import Outcome, State, done
-from nightshift.settings import EndpointSettings, UseSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import (
     HELLO,

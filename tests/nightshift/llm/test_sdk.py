@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightshift.llm.simulated import SimulatedModel
+from nightshift.demo.model import SimulatedModel
 from nightshift.store.keys import Keys
 
 ASKS = """

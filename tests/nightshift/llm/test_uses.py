@@ -13,8 +13,9 @@ import time_machine
 
 from nightshift.base.errors import BadSetting
 from nightshift.llm.prices import FREE, FlatPrice, is_dearer, listed_price
+from nightshift.llm.settings import EndpointSettings, ModelSettings, Use, UseSettings
 from nightshift.llm.uses import NamedModel, Uses, kind_of
-from nightshift.settings import EndpointSettings, ModelSettings, Settings, Use, UseSettings, load_settings
+from nightshift.settings import Settings, load_settings
 
 CHEAP = {"price_in": Decimal(1), "price_out": Decimal(2)}
 DEAR = {"price_in": Decimal(1), "price_out": Decimal(3)}

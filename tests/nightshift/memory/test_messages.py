@@ -12,7 +12,7 @@ from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind, Observed, Origin
 from nightshift.memory.messages import Messages
 from nightshift.store.keys import Keys
-from tests.nightshift.memory.conftest import ROOM, Room
+from tests.nightshift.conftest import ROOM, Room
 
 BOT = UserRef("discord", "bot")
 

@@ -21,24 +21,25 @@ from nightshift.base.errors import (
 )
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Subject
-from nightshift.graph.messages import EmbeddingModel, MessageGraph
 from nightshift.llm import lexical
 from nightshift.llm.models import BATCH
 from nightshift.memory.embedding import AGAIN, SAYS_ENOUGH, Embedding
 from nightshift.memory.embedding_queue import EVERY, SOURCE, EmbeddingQueue
+from nightshift.memory.forgetting import VectorForgetter
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind as Change
 from nightshift.memory.message import Observed, Origin
+from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
-from nightshift.memory.recall import Recall, VectorForgetter
+from nightshift.memory.recall import Recall
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State, done
 from nightshift.store.client import store_now
 from nightshift.store.graph import Graph
 from nightshift.store.keys import Keys
-from tests.nightshift.graph.indexes import until_filled
-from tests.nightshift.memory.conftest import ROOM, Room
+from tests.nightshift.conftest import ROOM, Room
+from tests.nightshift.memory.indexes import until_filled
 from tests.nightshift.runs.model import Clock
 
 PAYER = Payer("run", SOURCE, kind=Kind.MEMORY)

@@ -13,14 +13,15 @@ from nightshift.base.errors import OutOfBudget
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Subject
 from nightshift.channels.channel import Channel
-from nightshift.llm.answers import Answer
+from nightshift.demo.model import simulated_model
+from nightshift.forgetting import Forgetting
 from nightshift.llm.prompts import Message as Turn
-from nightshift.llm.simulated import simulated_model
+from nightshift.llm.replies import Answer
 from nightshift.memory import summarising as module
-from nightshift.memory.forget import Forgetting
+from nightshift.memory.forgetting import SummaryForgetter
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
-from nightshift.memory.summaries import KEPT, Summaries, Summary, SummaryForgetter
+from nightshift.memory.summaries import KEPT, Summaries, Summary
 from nightshift.memory.summarising import Condensed, Summarising
 from nightshift.money.payer import Payer
 from nightshift.runs.carry import Run, carry_out
@@ -28,8 +29,8 @@ from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
 from nightshift.runs.states import Outcome, State, done
 from nightshift.store.keys import Keys
+from tests.nightshift.conftest import ROOM, Room
 from tests.nightshift.llm.asking import asking, model_at
-from tests.nightshift.memory.conftest import ROOM, Room
 from tests.nightshift.runs.model import Clock
 
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
-from nightshift.settings import BudgetSettings
+from nightshift.money.settings import BudgetSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 

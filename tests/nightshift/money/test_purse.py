@@ -12,12 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.base.errors import Frozen, OutOfBudget, OverRunCap
-from nightshift.freeze import Freeze
+from nightshift.controls.freeze import Freeze
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.costs import NOTHING, Spent, read_books
 from nightshift.money.payer import Kind, Level, Payer
 from nightshift.money.purse import LEASE, SOON, SPREAD, Hold, Purse
-from nightshift.settings import BudgetSettings
+from nightshift.money.settings import BudgetSettings
 from nightshift.store.client import new_client, store_now
 from nightshift.store.events import Event, read_events
 from nightshift.store.keys import Keys

@@ -28,7 +28,7 @@ from nightshift.money.caps import Caps
 from nightshift.money.costs import NOTHING, read_books
 from nightshift.money.payer import Kind, Level, Payer
 from nightshift.money.purse import LEASE, Hold, Purse
-from nightshift.settings import BudgetSettings
+from nightshift.money.settings import BudgetSettings
 from nightshift.store.keys import Keys
 from nightshift.store.scripts import Scripts
 from tests.nightshift.runs.model import Clock

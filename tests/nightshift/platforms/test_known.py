@@ -16,7 +16,8 @@ from nightshift.base.errors import BadSetting
 from nightshift.base.home import CHECKOUT
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing
-from nightshift.settings import PLATFORM_NEEDS, PlatformKind, PlatformSettings, load_settings
+from nightshift.platforms.settings import PLATFORM_NEEDS, PlatformKind, PlatformSettings
+from nightshift.settings import load_settings
 from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import OtherSide, Reply

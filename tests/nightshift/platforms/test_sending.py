@@ -22,7 +22,7 @@ from nightshift.base.errors import (
 )
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing, Platform
-from nightshift.settings import PlatformSettings
+from nightshift.platforms.settings import PlatformSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import RESET, OtherSide, Reply

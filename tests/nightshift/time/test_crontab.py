@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nightshift.base.errors import BadSchedule
 from nightshift.time.cadence import Cadence, cron, every, require_gap
 from nightshift.time.crontab import read_crontab
-from nightshift.time.walls import _bits
+from nightshift.time.wall_clock import _bits
 from tests.nightshift.time.strategies import unhurried
 
 NOW = datetime(2027, 1, 20, 10, 7, tzinfo=UTC)

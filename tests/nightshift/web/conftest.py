@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from nightshift import bootstrap
+from nightshift.access.tokens import Role, Tokens
 from nightshift.runs.ledger import Ledger
 from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
 from nightshift.web.state import Web
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.serving import Served, served
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from nightshift.controls.switches import Switches
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
-from nightshift.switches import Switches
 from nightshift.web.metrics import read_metrics
 
 

@@ -8,12 +8,12 @@ from urllib.parse import quote
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller
 
 STRANGE = ChannelRef("matrix", "!a/b:{x}*?#%41 é")

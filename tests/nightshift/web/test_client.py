@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from nightshift import agents, bootstrap, client
-from nightshift.agents.runner import hand_to_runner
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.errors import BadSetting, Forbidden
 from nightshift.base.limits import LONGEST_DELIVERY
 from nightshift.base.refs import ChannelRef
@@ -23,7 +23,7 @@ from nightshift.runs.states import State
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
 from nightshift.web.api import deliveries as api
-from nightshift.web.tokens import Role, Tokens
+from nightshift.work.runner import hand_to_runner
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.llm.asking import serving
 from tests.nightshift.web.conftest import Serve

@@ -8,12 +8,12 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, NewDelivery
 from nightshift.memory.messages import Messages
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller, web_of
 
 ROOM = ChannelRef("chat", "!room/{b}:example.org")

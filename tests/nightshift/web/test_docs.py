@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.runs.states import failed
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve
 

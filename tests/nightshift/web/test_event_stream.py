@@ -11,12 +11,12 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Tokens
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web import serve as serve_module
 from nightshift.web.api import events as events_module
 from nightshift.web.serve import GRACE_S
-from nightshift.web.tokens import Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve
 from tests.nightshift.web.serving import Served

@@ -9,13 +9,13 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Role, Scope, Tokens
 from nightshift.base.instants import to_ms
 from nightshift.schedules.schedule import Schedule, put_schedules
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
 from nightshift.time.cadence import every
 from nightshift.web.app import HEADERS, create_app
-from nightshift.web.tokens import Role, Scope, Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Call, Caller
 

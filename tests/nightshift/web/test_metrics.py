@@ -14,17 +14,17 @@ from redis.asyncio import Redis
 
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
+from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.jobs.table import JobStatus, store_table
-from nightshift.processes import report
+from nightshift.processes.signs_of_life import report
 from nightshift.runs.ledger import Ledger, Missed
 from nightshift.runs.row import RunRequest
 from nightshift.runs.states import Overlap, Rules, done, failed
 from nightshift.settings import Settings
 from nightshift.store.client import new_client, store_now
 from nightshift.store.keys import Keys
-from nightshift.switches import Switches
 from nightshift.web import metrics
 from tests.nightshift.runs.model import Clock, request
 from tests.nightshift.web.reading import read
@@ -222,9 +222,9 @@ async def test_jobs_and_switches_are_told_as_they_stand(ledger: Ledger, broker: 
 
 
 async def test_messages_are_told_by_where_they_are(ledger: Ledger, broker: Redis) -> None:
-    await broker.lpush("ns-broker:io", "a", "b")
-    await broker.hset("ns-broker:unacked", "tag", "c")
-    await broker.lpush("ns-broker:unreadable", "d", "e", "f")
+    await broker.lpush(f"{ledger.keys.broker_prefix}io", "a", "b")
+    await broker.hset(f"{ledger.keys.broker_prefix}unacked", "tag", "c")
+    await broker.lpush(f"{ledger.keys.broker_prefix}unreadable", "d", "e", "f")
     reading = await read(ledger, broker)
     assert reading.some("queue_length") == {("io",): 2}
     assert (reading["messages_unacked"], reading["messages_unreadable"], reading["broker_up"]) == (1, 3, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
-from nightshift.settings import BudgetSettings
+from nightshift.money.settings import BudgetSettings
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller
 
 ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from nightshift import agents, bootstrap
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import LONGEST_NAME
 from nightshift.heartbeats.beats import Beats
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role, Tokens
 from tests.nightshift.web.conftest import Call, Caller, web_of
 
 ROOM = ChannelRef("discord", "a:b {}*")

@@ -14,8 +14,8 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from nightshift.access.tokens import Tokens
 from nightshift.runs.states import done
-from nightshift.web.tokens import Tokens
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Caller, Serve
 

@@ -12,13 +12,13 @@ from fastapi.responses import PlainTextResponse
 from redis.asyncio import Redis
 
 from nightshift import agents
+from nightshift.access.tokens import Role, Tokens
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.runs.states import done
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
-from nightshift.web.tokens import Role, Tokens
 from nightshift.web.unrouted import SEE
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Call, Caller

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightshift import bootstrap
-from nightshift.credentials import WEB, make_once
+from nightshift.machine.credentials import WEB, make_once
 from nightshift.web.console.gate import show_sign_in
 from tests.nightshift.web.conftest import Settle
 

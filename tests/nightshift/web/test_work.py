@@ -12,14 +12,14 @@ import httpx2
 import pytest
 
 from nightshift import agents, bootstrap
-from nightshift.agents.runner import hand_to_runner
+from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import LONGEST_ID, ChannelRef
 from nightshift.runs.carry import Run
 from nightshift.runs.states import done
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
 from nightshift.web import waiting
-from nightshift.web.tokens import Role, Tokens
+from nightshift.work.runner import hand_to_runner
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Call, Caller, Serve
 from tests.nightshift.web.serving import Served

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from nightshift import agents, bootstrap
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.base.refs import ChannelRef
+from nightshift.intake.connections import Connections, Holder
 from nightshift.llm.breaker import Breaker
-from nightshift.platforms.connections import Connections, Holder
 from nightshift.platforms.platform import Readiness
 from nightshift.runs.states import done
 from nightshift.settings import Settings

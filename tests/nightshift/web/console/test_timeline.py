@@ -7,7 +7,7 @@ import pytest
 from nightshift.base.instants import to_ms
 from nightshift.runs.row import RunRow, run_id
 from nightshift.runs.states import State
-from nightshift.upcoming import Upcoming
+from nightshift.status.upcoming import Upcoming
 from nightshift.web.console.timeline import LANES, lay_out
 
 REACH = (timedelta(minutes=45), timedelta(minutes=15))

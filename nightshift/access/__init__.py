@@ -1,0 +1,1 @@
+"""Who may come in: tokens, the sessions of browsers, and where the doors are."""

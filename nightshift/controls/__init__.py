@@ -1,0 +1,1 @@
+"""What people decide while everything runs: switches, the freeze, shadow."""

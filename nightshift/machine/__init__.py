@@ -1,0 +1,1 @@
+"""Running processes on one machine: supervising them, embedded servers, sockets, credentials, commands."""

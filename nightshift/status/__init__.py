@@ -1,0 +1,1 @@
+"""What is asked across features: how everything stands, what comes, why something did or did not."""
