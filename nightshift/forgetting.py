@@ -18,8 +18,6 @@ from redis.asyncio import Redis
 
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Forgetter, SpokeIn, Subject
-from nightshift.memory.forgetting import MessageForgetter, ReplyForgetter
-from nightshift.memory.messages import Messages
 from nightshift.store.client import store_now, text_hash
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
@@ -73,21 +71,15 @@ class Forgetting:
         self,
         redis: Redis,
         keys: Keys,
-        messages: Messages,
-        others: Sequence[Forgetter],
+        forgetters: Sequence[Forgetter],
         *,
-        spoke_in: Sequence[SpokeIn] = (),
+        spoke_in: Sequence[SpokeIn],
     ) -> None:
-        """``spoke_in``: whoever may know more channels of a user than the messages that are kept."""
+        """``forgetters``: asked in this order. ``spoke_in``: whoever knows the channels of a user."""
         self._redis = redis
         self._keys = keys
-        self._spoke_in: Sequence[SpokeIn] = (messages.channels_of, *spoke_in)
-        #: What was said goes first, so that nothing new is made of it while the others forget.
-        self._forgetters: Sequence[Forgetter] = (
-            MessageForgetter(messages),
-            ReplyForgetter(messages),
-            *others,
-        )
+        self._forgetters = forgetters
+        self._spoke_in = spoke_in
 
     async def preview(self, ref: UserRef | ChannelRef) -> dict[str, int]:
         """How much of it each store has."""

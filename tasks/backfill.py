@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.intake.connections import Holder
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome
@@ -17,10 +17,10 @@ LIFE = uuid.uuid4().hex
 @carried_out_as_run
 async def look(run: Run) -> Outcome:
     """Start the backfill of platforms that have connected."""
-    return await bootstrap.backfill().look(run, Holder(run.row.worker, LIFE))
+    return await deployment().intake.backfill.look(run, Holder(run.row.worker, LIFE))
 
 
 @carried_out_as_run
 async def backfill_channel(run: Run) -> Outcome:
     """Read one channel's past."""
-    return await bootstrap.backfill().read_channel(run)
+    return await deployment().intake.backfill.read_channel(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.graph.census import take_census
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped
@@ -12,7 +12,8 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def count(run: Run) -> Outcome:
     """Count graphs, nodes and edges."""
-    if bootstrap.graph_url() is None:
+    here = deployment()
+    if here.ground.graphs is None:
         return skipped("no graph is set")
-    async with bootstrap.parts().use("graph") as graphs:
+    async with here.resources.use("graph") as graphs:
         return done(**await take_census(graphs))

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import shared_task
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.heartbeats import tending
 from nightshift.runs.carry import Run
 from nightshift.runs.ledger import DueBeat
@@ -17,7 +17,7 @@ from tasks.run import carried_out_as_run
 
 async def carry_out_beat(self: Any, channel: str, generation: int) -> None:
     """Carry out one beat of a channel, unless it no longer counts."""
-    await bootstrap.beating().beat([DueBeat(channel, generation, datetime.now(UTC))])
+    await deployment().heartbeats.beating.beat([DueBeat(channel, generation, datetime.now(UTC))])
 
 
 #: No run: the pulse hands a lost one out again, and what is doubled is told by its generation.
@@ -27,12 +27,13 @@ beat = shared_task(carry_out_beat, name="tasks.heartbeat.beat", bind=True)
 @carried_out_as_run
 async def think(run: Run) -> Outcome:
     """Have a model look into a channel and say whether the agent should speak up."""
-    return await bootstrap.thinking().think(run)
+    return await deployment().heartbeats.thinking.think(run)
 
 
 @carried_out_as_run
 async def tend(run: Run) -> Outcome:
     """Adopt channels that have come to be used, and drop those that are no longer."""
-    beats, rules = bootstrap.beats(), await bootstrap.rule_book().read()
+    here = deployment()
+    beats, rules = here.heartbeats.beats, await here.heartbeats.rule_book.read()
     again = run.ledger.rules.beat_again
-    return done(**await tending.tend(bootstrap.channels(), beats, rules, now=run.started_at, again=again))
+    return done(**await tending.tend(here.channels.store, beats, rules, now=run.started_at, again=again))

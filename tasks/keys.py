@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.llm.key_probe import probe_keys
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run
@@ -13,5 +13,5 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def probe(run: Run) -> Outcome:
     """Ask whether the keys that were not well are well again."""
-    payer = Payer.of(run, Kind.MEMORY)
-    return done(**await probe_keys(bootstrap.key_pools(), bootstrap.uses(), bootstrap.calls, payer))
+    llm, payer = deployment().llm, Payer.of(run, Kind.MEMORY)
+    return done(**await probe_keys(llm.key_pools, llm.uses, llm.calls, payer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done
 from tasks.run import carried_out_as_run
@@ -13,8 +13,9 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def retain(run: Run) -> Outcome:
     """Drop messages that are older than they are kept, and what of them can be recalled."""
-    oldest = run.started_at - timedelta(days=bootstrap.settings().recall_days)
+    here = deployment()
+    oldest = run.started_at - timedelta(days=here.settings.recall_days)
     return done(
-        messages=await bootstrap.messages().drop_old(),
-        recalled=await bootstrap.recalled().forget_before(oldest),
+        messages=await here.memory.messages.drop_old(),
+        recalled=await here.memory.recalled.forget_before(oldest),
     )

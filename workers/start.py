@@ -6,7 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 
-from nightshift import bootstrap
+from nightshift.deployment import process_settings
 from workers.roles import BY_NAME
 
 #: Celery's own words for what comes in one kind only.
@@ -33,7 +33,7 @@ def main() -> None:
 def worker_arguments(wanted: Namespace) -> list[str]:
     """Celery's own words for a worker of this role."""
     role = BY_NAME[wanted.role]
-    settings = bootstrap.settings()
+    settings = process_settings()
     chosen = "concurrency" in settings.model_fields_set
     return [
         "worker",

@@ -11,7 +11,7 @@ from celery.platforms import EX_FAILURE
 from celery.signals import worker_shutting_down
 from celery.worker import consumer, state
 
-from nightshift import bootstrap
+from nightshift.deployment import import_features, liveness, process_settings
 from nightshift.processes.liveness_file import Liveness
 from workers.health import close_clients
 
@@ -56,8 +56,9 @@ class Worker(worker.Worker):  # type: ignore[misc]
     liveness: Liveness
 
     def on_before_init(self, **options: Any) -> None:
-        self.liveness = bootstrap.liveness(self.hostname)
+        self.liveness = liveness(process_settings(), self.hostname)
         self.liveness.begin()
+        import_features()
         super().on_before_init(**options)
 
     def setup_defaults(self, **chosen: Any) -> None:

@@ -18,21 +18,13 @@ import psutil
 from bench.heartbeats.noted import NOTED
 from bench.rounds import Figures, options, report
 from bench.scene import Scene, quantile, scene, start_pulse, until_worker_answers
-from nightshift.agents.liveness import AgentLiveness
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
-from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.beating import Beaten, Beating
 from nightshift.heartbeats.beats import Beats
-from nightshift.heartbeats.outside import Reach, Surroundings
 from nightshift.heartbeats.row import source_of
-from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.money.caps import Caps
-from nightshift.money.purse import Purse
-from nightshift.platforms.known import new_platform
 from nightshift.runs.ledger import DueBeat
-from nightshift.settings import Settings
 
 STORED, DUE = 100_000, 10_000
 MINUTE = timedelta(minutes=1)
@@ -140,17 +132,8 @@ async def _stage() -> AsyncIterator[tuple[Scene, Beating, list[ChannelRef]]]:
     """10,000 channels that are due, and what carries their beats out, in this process."""
     async with scene() as here:
         refs = await _store(here, DUE)
-        ledger, settings = here.ledger(), Settings()
-        platforms = {
-            name: new_platform(name, each, ledger.redis, ledger.keys)
-            for name, each in settings.all_platforms.items()
-        }
-        reach = Reach(ledger, platforms, AgentLiveness(ledger.redis, ledger.keys))
-        purse = Purse(ledger.redis, ledger.keys, Caps(ledger.redis, ledger.keys, settings.budget))
-        outside = Surroundings(ledger, Freeze(ledger.redis, ledger.keys), purse, reach, settings)
-        book = RuleBook(ledger.redis, ledger.keys, settings.heartbeat)
-        yield here, Beating(ledger, book, settings, outside), refs
-        await ledger.redis.aclose()
+        async with here.deployment() as deployment:
+            yield here, deployment.heartbeats.beating, refs
 
 
 async def _pass(beating: Beating, refs: list[ChannelRef]) -> list[Beaten]:

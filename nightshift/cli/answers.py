@@ -9,9 +9,8 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,10 +19,7 @@ from nightshift.base.errors import BadSchedule, BadSetting, NightshiftError, Sto
 from nightshift.base.words import stamp
 
 if TYPE_CHECKING:  # a third of a second, for commands that ask nothing
-    from redis.asyncio import Redis
-
-    from nightshift.controls.switches import Switches
-    from nightshift.runs.ledger import Ledger
+    from nightshift.deployment import Deployment
 
 #: What exit codes mean.
 NO, WRONG_USE, STORE_AWAY = 1, 2, 3
@@ -33,31 +29,14 @@ LAST_COLUMN, WHOLE_LINES = 20, 100_000
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """What a command may ask."""
-
-    ledger: Ledger
-    switches: Switches
-    broker: Redis
-
-
 def ask[T](question: Callable[[Deployment], Awaitable[T]]) -> T:
     """Put the question to the deployment that the settings name; it answers within seconds or not at all."""
-    from nightshift import bootstrap
-    from nightshift.controls.switches import Switches
-    from nightshift.runs.ledger import Ledger
-    from nightshift.store.client import new_client
+    from nightshift.deployment import Deployment, process_settings
+    from nightshift.store.ground import QUICK
 
     async def asked() -> T:
-        settings, keys = bootstrap.settings(), bootstrap.keys()
-        quick = partial(new_client, retries=1, timeout=5)
-        async with quick(bootstrap.state_url()) as redis, quick(bootstrap.plain_broker_url()) as broker:
-            try:
-                here = Deployment(Ledger(redis, keys), Switches(redis, keys, settings), broker)
-                return await question(here)
-            finally:
-                await bootstrap.close()  # what the question itself asked for
+        async with Deployment(process_settings(), QUICK) as here:
+            return await question(here)
 
     return run(asked())
 
@@ -84,9 +63,9 @@ def explain(error: NightshiftError) -> str:
     """What went wrong and what to do about it."""
     if not isinstance(error, StoreUnreachable):
         return str(error)
-    from nightshift import bootstrap
+    from nightshift.deployment import process_settings
 
-    embedded = bootstrap.settings().embedded
+    embedded = process_settings().embedded
     remedy = "start it with `nightshift up`" if embedded else "check NIGHTSHIFT_STATE_URL and the server"
     return f"{str(error).rstrip('.')}; {remedy}"
 

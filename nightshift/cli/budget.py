@@ -8,25 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.base.words import money
-from nightshift.cli.answers import Deployment, Json, ask, show_facts, show_json, show_table, who
+from nightshift.cli.answers import Json, ask, show_facts, show_json, show_table, who
 from nightshift.money.payer import Level
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.money.budget import Account, Budget
-    from nightshift.money.caps import Cap, Caps
+    from nightshift.money.caps import Cap
 
 budget = typer.Typer(invoke_without_command=True)
 
 LevelName = Annotated[
     Level, typer.Argument(metavar="LEVEL", help=f"What is capped: {', '.join(Level)}. A run is in all.")
 ]
-
-
-def _caps(here: Deployment) -> Caps:
-    from nightshift import bootstrap
-    from nightshift.money.caps import Caps
-
-    return Caps(here.ledger.redis, here.ledger.keys, bootstrap.settings().budget)
 
 
 @budget.callback()
@@ -46,8 +40,8 @@ async def _read(here: Deployment) -> tuple[Budget, list[Cap]]:
     from nightshift.money.budget import read_budget
     from nightshift.money.caps import listed
 
-    caps = _caps(here)
-    return await read_budget(here.ledger, caps), listed(await caps.read())
+    caps = here.money.caps
+    return await read_budget(here.runs.ledger, caps), listed(await caps.read())
 
 
 def _show(found: Budget) -> None:
@@ -114,7 +108,7 @@ def set_cap(
     if len(words) > 2:
         raise typer.BadParameter("give a NAME, or leave it out, and then the dollars")
     name, cap = "".join(words[:-1]), parse_cap(words[-1])
-    ask(lambda here: _caps(here).set(level, name, cap, by=who()))
+    ask(lambda here: here.money.caps.set(level, name, cap, by=who()))
     whose = f"{level} {name}" if name else level if level is Level.DAY else f"each {level}"
     typer.echo(f"{whose}: {_usd(cap)}")
 
@@ -125,5 +119,5 @@ def unset_cap(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Whose cap, or each one's.")] = "",
 ) -> None:
     """Let the cap that the settings give apply again."""
-    ask(lambda here: _caps(here).unset(level, name, by=who()))
+    ask(lambda here: here.money.caps.unset(level, name, by=who()))
     typer.echo("the settings apply again")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift.base.words import clock, when
-from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
+from nightshift.cli.answers import Json, ask, note, show_facts, show_json, show_table, who
 
 if TYPE_CHECKING:
     from nightshift.channels.channel import Channel
-    from nightshift.channels.channels import Channels
+    from nightshift.deployment import Deployment
 
 LIMIT = 20
 
@@ -31,7 +31,7 @@ def list_channels(
     """List channels, the most recently used first."""
     if context.invoked_subcommand:
         return
-    page = ask(lambda here: channels_of(here).page(limit=limit))
+    page = ask(lambda here: here.channels.store.page(limit=limit))
     if json:
         show_json([show_channel(channel) for channel in page.rows])
         return
@@ -42,12 +42,6 @@ def list_channels(
     show_table(("channel", "name", "server", "last message", "agent", ""), [_row(c, now) for c in page.rows])
     if page.next:
         note(f"There are more; --limit {limit * 5} shows them.")
-
-
-def channels_of(here: Deployment) -> Channels:
-    from nightshift.channels.channels import Channels
-
-    return Channels(here.ledger.redis, here.ledger.keys)
 
 
 def show_channel(channel: Channel) -> dict[str, Any]:
@@ -108,10 +102,9 @@ def show(ref: Ref, json: Json = False) -> None:
 
 async def _show(here: Deployment, ref: str) -> tuple[Channel, int]:
     from nightshift.base.refs import ChannelRef
-    from nightshift.memory.messages import Messages
 
-    channel = await channels_of(here).get(ChannelRef.parse(ref))
-    return channel, await Messages(here.ledger.redis, here.ledger.keys).count(channel.ref)
+    channel = await here.channels.store.get(ChannelRef.parse(ref))
+    return channel, await here.memory.messages.count(channel.ref)
 
 
 @channels.command()
@@ -124,7 +117,7 @@ def pause(ref: Ref) -> None:
 async def _pause(here: Deployment, ref: str) -> None:
     from nightshift.base.refs import ChannelRef
 
-    await channels_of(here).pause(ChannelRef.parse(ref), by=who())
+    await here.channels.store.pause(ChannelRef.parse(ref), by=who())
 
 
 @channels.command()
@@ -137,7 +130,7 @@ def resume(ref: Ref) -> None:
 async def _resume(here: Deployment, ref: str) -> None:
     from nightshift.base.refs import ChannelRef
 
-    await channels_of(here).resume(ChannelRef.parse(ref), by=who())
+    await here.channels.store.resume(ChannelRef.parse(ref), by=who())
 
 
 @channels.command("set")
@@ -166,10 +159,15 @@ def set_channel(
 async def _set(
     here: Deployment, ref: str, audience: str | None, quiet: str | None, agent: str | None
 ) -> Channel:
-    from nightshift import agents, bootstrap
     from nightshift.base.refs import ChannelRef
+    from nightshift.channels.by_hand import change_channel
 
-    named = agents.of(bootstrap.settings(), agent) if agent else None
-    return await channels_of(here).set(
-        ChannelRef.parse(ref), by=who(), audience=audience, quiet_hours=quiet, agent=named
+    return await change_channel(
+        here.channels.store,
+        here.agents.of,
+        ChannelRef.parse(ref),
+        by=who(),
+        audience=audience,
+        quiet_hours=quiet,
+        agent=agent,
     )

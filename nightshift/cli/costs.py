@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.base.words import MILLION, money
-from nightshift.cli.answers import WRONG_USE, Deployment, Json, ask, note, show_json, show_table
+from nightshift.cli.answers import WRONG_USE, Json, ask, note, show_json, show_table
 from nightshift.money.payer import Listed
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.money.costs import CostRow
 
 COLUMNS = ("cost_usd", "calls", "tokens_in", "tokens_out")
@@ -59,5 +60,5 @@ async def _read(here: Deployment, by: Listed, days: int) -> Sequence[CostRow]:
     from nightshift.money.costs import read_costs
     from nightshift.store.client import store_now
 
-    redis, keys = here.ledger.redis, here.ledger.keys
+    redis, keys = here.runs.ledger.redis, here.runs.ledger.keys
     return await read_costs(redis, keys, by, until=(await store_now(redis)).date(), days=days)

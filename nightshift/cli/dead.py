@@ -10,12 +10,13 @@ import typer
 
 from nightshift.base.errors import NotPossible
 from nightshift.base.words import span
-from nightshift.cli.answers import Deployment, Json, ask, note, show_json
+from nightshift.cli.answers import Json, ask, note, show_json
 from nightshift.cli.runs import show_run, show_runs
 from nightshift.cli.words import duration
 from nightshift.runs.states import State
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.runs.row import RunRow
 
 #: What failed longer ago than this may no longer be wanted.
@@ -42,7 +43,7 @@ def list_dead(
     json: Json = False,
 ) -> None:
     """List the runs that failed, newest first."""
-    show_runs(ask(lambda here: here.ledger.ended_runs(State.FAILED, limit=limit)), json)
+    show_runs(ask(lambda here: here.runs.ledger.ended_runs(State.FAILED, limit=limit)), json)
 
 
 @dead.command()
@@ -77,7 +78,7 @@ async def _replay(
 ) -> list[RunRow]:
     from nightshift.store.client import store_now
 
-    now = await store_now(here.ledger.redis)
+    now = await store_now(here.runs.ledger.redis)
     failed = [await _failed(here, run) for run in runs] if runs else await _every_failed(here)
     chosen = [row for row in failed if row.ended and now - row.ended >= (older_than or timedelta(0))]
     old = [now - row.ended for row in chosen if row.ended and now - row.ended > OLD]
@@ -90,12 +91,12 @@ async def _replay(
             "--dry-run lists them, --yes replays them all the same"
         )
     for row in chosen:
-        await here.ledger.replay(row.id, by="by hand")
-    return [await here.ledger.get(row.id) for row in chosen]
+        await here.runs.ledger.replay(row.id, by="by hand")
+    return [await here.runs.ledger.get(row.id) for row in chosen]
 
 
 async def _failed(here: Deployment, run: str) -> RunRow:
-    row = await here.ledger.get(run)
+    row = await here.runs.ledger.get(run)
     if row.state is not State.FAILED:
         raise NotPossible(
             f"{run} is {row.state}, not failed; `nightshift runs requeue {run}` takes any run that has ended"
@@ -104,5 +105,5 @@ async def _failed(here: Deployment, run: str) -> RunRow:
 
 
 async def _every_failed(here: Deployment) -> list[RunRow]:
-    count = (await here.ledger.counts())[State.FAILED]
-    return await here.ledger.ended_runs(State.FAILED, limit=count) if count else []
+    count = (await here.runs.ledger.counts())[State.FAILED]
+    return await here.runs.ledger.ended_runs(State.FAILED, limit=count) if count else []

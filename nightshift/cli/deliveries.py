@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightshift.base.words import clock, one_line, when
-from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
+from nightshift.cli.answers import Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.deliveries.delivery import DeliveryState
 
 if TYPE_CHECKING:
-    from nightshift.deliveries.deliveries import Deliveries
     from nightshift.deliveries.delivery import Delivery
 
 LIMIT = 20
 
 deliveries = typer.Typer(invoke_without_command=True)
 Id = Annotated[str, typer.Argument(metavar="ID", help="A delivery that `nightshift deliveries` lists.")]
-
-
-def deliveries_of(here: Deployment) -> Deliveries:
-    from nightshift.deliveries.deliveries import Deliveries
-
-    return Deliveries(here.ledger.redis, here.ledger.keys, here.switches)
 
 
 @deliveries.callback()
@@ -49,7 +42,7 @@ def list_deliveries(
     from nightshift.store.pages import LOOK_THROUGH
 
     wanted = Wanted(state or tuple(DeliveryState), ChannelRef.parse(channel) if channel else None)
-    page = ask(lambda here: read_deliveries(deliveries_of(here), wanted, limit=limit))
+    page = ask(lambda here: read_deliveries(here.deliveries.store, wanted, limit=limit))
     if json:
         show_json([as_told(delivery) for delivery in page.rows])
     else:
@@ -102,7 +95,7 @@ def show(id: Id, json: Json = False) -> None:
     """Show one delivery, and what may be decided of it."""
     from nightshift.deliveries.by_hand import verdicts
 
-    delivery = ask(lambda here: deliveries_of(here).get(id))
+    delivery = ask(lambda here: here.deliveries.store.get(id))
     if json:
         show_json(as_told(delivery))
         return
@@ -136,7 +129,7 @@ def decide(
     if sent == resend:
         raise typer.BadParameter("give --sent or --resend")
     verdict = Verdict.SENT if sent else Verdict.RESEND
-    delivery = ask(lambda here: resolve(deliveries_of(here), id, verdict, by=who()))
+    delivery = ask(lambda here: resolve(here.deliveries.store, id, verdict, by=who()))
     if json:
         show_json(as_told(delivery))
     else:

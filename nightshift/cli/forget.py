@@ -53,9 +53,8 @@ def channel(
 @forget.command()
 def receipts(json: Json = False) -> None:
     """List what was forgotten so far, the latest first."""
-    from nightshift import bootstrap
 
-    found = ask(lambda here: bootstrap.forgetting().receipts())
+    found = ask(lambda here: here.forgetting.receipts())
     if json:
         show_json([show_receipt(receipt) for receipt in found])
         return
@@ -79,10 +78,9 @@ def show_receipt(receipt: Receipt) -> dict[str, object]:
 
 
 def _forget(subject: UserRef | ChannelRef, yes: bool, json: bool) -> None:
-    from nightshift import bootstrap
 
     if not yes:
-        found = ask(lambda here: bootstrap.forgetting().preview(subject))
+        found = ask(lambda here: here.forgetting.preview(subject))
         if json:
             show_json({"what": f"{subject.NOUN} {subject}", "counts": found})
         elif not any(found.values()):
@@ -92,7 +90,7 @@ def _forget(subject: UserRef | ChannelRef, yes: bool, json: bool) -> None:
             typer.echo(f"Of {subject.NOUN} {subject} there are: {_counts(found)}")
             note("Nothing was changed; --yes forgets it, and nothing brings it back.")
         return
-    receipt = ask(lambda here: bootstrap.forgetting().forget(subject, by=who()))
+    receipt = ask(lambda here: here.forgetting.forget(subject, by=who()))
     if json:
         show_json(show_receipt(receipt))
     elif not any(receipt.counts.values()):

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nightshift.cli.answers import Deployment, ask, who
+from nightshift.cli.answers import ask, who
 
 if TYPE_CHECKING:
-    from nightshift.controls.freeze import Freeze
-
-
-def _freeze(here: Deployment) -> Freeze:
-    from nightshift.controls.freeze import Freeze
-
-    return Freeze(here.ledger.redis, here.ledger.keys)
+    pass
 
 
 def freeze(
@@ -28,7 +22,7 @@ def freeze(
 
     Calls under way are cut short. What waits goes on waiting, and loses nothing by it.
     """
-    freezing = ask(lambda here: _freeze(here).freeze(who(), reason))
+    freezing = ask(lambda here: here.controls.freeze.freeze(who(), reason))
     typer.echo(f"{freezing.describe()}; `nightshift thaw` ends it")
 
 
@@ -36,4 +30,4 @@ def thaw() -> None:
     """Let calls and sends be made again; what waited comes back one by one."""
     from nightshift.controls.freeze import describe_thaw
 
-    typer.echo(describe_thaw(ask(lambda here: _freeze(here).thaw(who()))))
+    typer.echo(describe_thaw(ask(lambda here: here.controls.freeze.thaw(who()))))

@@ -12,7 +12,6 @@ from nightshift.base.words import money, when
 from nightshift.cli.answers import (
     NO,
     STORE_AWAY,
-    Deployment,
     Json,
     ask,
     explain,
@@ -43,14 +42,8 @@ def status(
     It is ready when the state store answers, a beat leads, every queue is consumed by a live worker and
     the pulse is held. Exits 0 only then; 1 if something is missing, 3 if the state store is away.
     """
-    from nightshift import bootstrap
-    from nightshift.status.overview import await_ready
-
-    async def look(here: Deployment) -> Overview:
-        return await await_ready(here.ledger, here.switches, wait or timedelta(0), bootstrap.settings())
-
     try:
-        overview = ask(look)
+        overview = ask(lambda here: here.status.await_ready(wait or timedelta(0)))
     except StoreUnreachable as error:
         if not json:
             raise

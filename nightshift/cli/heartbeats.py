@@ -10,11 +10,12 @@ import typer
 
 from nightshift.base.errors import BadSetting
 from nightshift.base.words import clock, span, when
-from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_facts, show_json
-from nightshift.cli.channels import Ref, channels, channels_of
+from nightshift.cli.answers import NO, Json, ask, note, show_facts, show_json
+from nightshift.cli.channels import Ref, channels
 from nightshift.cli.words import duration
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.heartbeats.beating import Beaten
     from nightshift.heartbeats.rules import HeartbeatRules
     from nightshift.status.why import Why
@@ -44,16 +45,12 @@ def beat(ref: Ref, json: Json = False) -> None:
 
 
 async def _beat(here: Deployment, ref: str) -> Beaten:
-    from nightshift import bootstrap
     from nightshift.base.refs import ChannelRef
-    from nightshift.store.client import store_now
+    from nightshift.heartbeats.by_hand import beat_by_hand
 
-    channel = await channels_of(here).get(ChannelRef.parse(ref))
-    rules, now = await bootstrap.rule_book().read(), await store_now(here.ledger.redis)
-    await bootstrap.beats().adopt({channel.ref: channel.last_human_at}, rules, now=now)
-    beaten = await bootstrap.beating().beat_now(channel.ref)
-    assert beaten is not None  # noqa: S101  it was adopted
-    return beaten
+    channel = await here.channels.store.get(ChannelRef.parse(ref))
+    heartbeats = here.heartbeats
+    return await beat_by_hand(heartbeats.beats, heartbeats.rule_book, heartbeats.beating, channel)
 
 
 @channels.command("next")
@@ -68,12 +65,9 @@ def next_beat(ref: Ref, json: Json = False) -> None:
 
 
 async def why_channel_of(here: Deployment, ref: str) -> Why:
-    from nightshift import bootstrap
     from nightshift.base.refs import ChannelRef
-    from nightshift.status.why_channel import why_channel
 
-    rules = await bootstrap.rule_book().read()
-    return await why_channel(here.ledger, await here.switches.read(), rules, ChannelRef.parse(ref))
+    return await here.status.why_channel(ChannelRef.parse(ref))
 
 
 @channels.command("rules")
@@ -91,7 +85,7 @@ def show_rules(
     json: Json = False,
 ) -> None:
     """Show when channels beat and what keeps them from it, or change it; the next beat heeds it."""
-    rules = ask(lambda here: _rules(_changes(change or []), unset or []))
+    rules = ask(lambda here: _rules(here, _changes(change or []), unset or []))
     if json:
         show_json(rules.model_dump(mode="json"))
         return
@@ -118,10 +112,8 @@ def _changes(words: list[str]) -> dict[str, Any]:
     return changes
 
 
-async def _rules(changes: dict[str, Any], unset: list[str]) -> HeartbeatRules:
-    from nightshift import bootstrap
-
-    book = bootstrap.rule_book()
+async def _rules(here: Deployment, changes: dict[str, Any], unset: list[str]) -> HeartbeatRules:
+    book = here.heartbeats.rule_book
     for name in unset:
         await book.unset(name)
     return await book.set(changes) if changes else await book.read()

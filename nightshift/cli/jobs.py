@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.base.words import money, when
-from nightshift.cli.answers import NO, Deployment, Json, ask, note, show_json, show_table, who
+from nightshift.cli.answers import NO, Json, ask, note, show_json, show_table, who
 from nightshift.cli.runs import show_run
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.jobs.view import JobView
     from nightshift.runs.row import RunRow
 
@@ -29,7 +30,7 @@ def list_jobs(context: typer.Context, json: Json = False) -> None:
         return
     from nightshift.jobs.view import read_jobs
 
-    found = ask(lambda here: read_jobs(here.ledger))
+    found = ask(lambda here: read_jobs(here.runs.ledger))
     if not found:
         note("No beat has stored a job table yet; start one with `nightshift up` or `nightshift beat`.")
     if json:
@@ -73,7 +74,7 @@ def run_by_hand(
 async def _record(here: Deployment, name: str, *, wait: bool, tell: bool) -> RunRow:
     from nightshift.jobs.by_hand import run_job
 
-    ledger = here.ledger
+    ledger = here.runs.ledger
     run, job = await run_job(ledger, name, by=who())
     if not job.on:
         note(f"{name} is off: {job.why}. It is run all the same.")
@@ -103,7 +104,7 @@ def pause(name: Name) -> None:
 async def _pause(here: Deployment, name: str) -> None:
     from nightshift.jobs.by_hand import pause_job
 
-    await pause_job(here.ledger, here.switches, name, by=who())
+    await pause_job(here.runs.ledger, here.controls.switches, name, by=who())
 
 
 @jobs.command()
@@ -116,4 +117,4 @@ def resume(name: Name) -> None:
 async def _resume(here: Deployment, name: str) -> None:
     from nightshift.jobs.by_hand import resume_job
 
-    await resume_job(here.ledger, here.switches, name, by=who())
+    await resume_job(here.runs.ledger, here.controls.switches, name, by=who())

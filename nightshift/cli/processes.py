@@ -14,7 +14,6 @@ import typer
 
 from nightshift.base.errors import BadSetting
 from nightshift.cli.words import duration
-from nightshift.machine.commands import checkout, environment, start_command
 
 if TYPE_CHECKING:
     from nightshift.demo.model import FaultRule, SimulatedModel
@@ -60,18 +59,19 @@ def beat() -> None:
 
 def flower() -> None:
     """Become Flower, for whoever has the credentials in NIGHTSHIFT_FLOWER_AUTH or those that `up` made."""
-    from nightshift import bootstrap
+    from nightshift.deployment import process_settings
     from nightshift.machine.sockets import refuse_taken_port
 
-    settings = bootstrap.settings()
+    settings = process_settings()
     refuse_taken_port(settings.flower_host, settings.flower_port, "NIGHTSHIFT_FLOWER_PORT")
     _become("flower")
 
 
 def _become(*what: str) -> None:
-    from nightshift import bootstrap
+    from nightshift.deployment import process_settings
+    from nightshift.machine.commands import checkout, environment, start_command
 
-    settings = bootstrap.settings()
+    settings = process_settings()
     os.environ.update(environment(settings))
     os.chdir(checkout())
     os.execv(sys.executable, start_command(*what))  # noqa: S606  no shell is wanted

@@ -12,11 +12,12 @@ import typer
 
 from nightshift.base.errors import UnknownJob, UnknownRun
 from nightshift.base.words import clock, money, one_line, span, stamp, when
-from nightshift.cli.answers import Deployment, Json, ask, note, show_facts, show_json, show_table, who
+from nightshift.cli.answers import Json, ask, note, show_facts, show_json, show_table, who
 from nightshift.cli.words import instant, past
 from nightshift.runs.states import State
 
 if TYPE_CHECKING:
+    from nightshift.deployment import Deployment
     from nightshift.runs.row import RunRow
     from nightshift.runs.search import Wanted
     from nightshift.status.why import Why
@@ -66,7 +67,7 @@ def list_runs(
     if follow:
         ask(lambda here: _follow(here, wanted, limit, json))
         return
-    page = ask(lambda here: read_runs(here.ledger, wanted, limit=limit or LIMIT))
+    page = ask(lambda here: read_runs(here.runs.ledger, wanted, limit=limit or LIMIT))
     show_runs(page.rows, json)
     if page.next and len(page.rows) < (limit or LIMIT):
         note(f"Stopped after {LOOK_THROUGH} runs; there may be more. Narrow it with --since.")
@@ -134,8 +135,8 @@ async def _events(here: Deployment, wanted: Wanted) -> AsyncIterator[Event]:
     from nightshift.store.client import store_now
     from nightshift.store.events import follow_events
 
-    since = wanted.since or await store_now(here.ledger.redis)
-    async for event in follow_events(here.ledger.redis, here.ledger.keys, since=since):
+    since = wanted.since or await store_now(here.runs.ledger.redis)
+    async for event in follow_events(here.runs.ledger.redis, here.runs.ledger.keys, since=since):
         source, status = event.facts.get("source"), event.facts.get("status", State.SKIPPED)
         if status in wanted.states and (wanted.sources is None or source in wanted.sources):
             yield event
@@ -180,7 +181,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Tell the story of one run."""
-    row = ask(lambda here: here.ledger.get(run))
+    row = ask(lambda here: here.runs.ledger.get(run))
     if raw:
         show_json(row.raw) if json else show_facts(row.raw)
     elif json:
@@ -253,7 +254,7 @@ def _value(value: Any) -> str:
 @runs.command()
 def cancel(run: RunName) -> None:
     """End a waiting run, or ask the worker of a running one to stop."""
-    answer = ask(lambda here: here.ledger.cancel(run, reason="cancelled by hand"))
+    answer = ask(lambda here: here.runs.ledger.cancel(run, reason="cancelled by hand"))
     typer.echo(
         f"{run} is cancelled"
         if answer == "settled"
@@ -271,7 +272,7 @@ def requeue(run: RunName) -> None:
 async def _requeue(here: Deployment, run: str) -> None:
     from nightshift.runs.by_hand import requeue_run
 
-    await requeue_run(here.ledger, run, by=f"by hand, {who()}")
+    await requeue_run(here.runs.ledger, run, by=f"by hand, {who()}")
 
 
 # Why
@@ -301,11 +302,9 @@ def why(
 
 
 async def _why(here: Deployment, subject: str, at: datetime | None) -> Why:
-    from nightshift.status.why_job import why_job
-    from nightshift.status.why_run import why_run
 
-    if await here.ledger.find(subject):
-        return await why_run(here.ledger, here.switches, here.broker, subject)
+    if await here.runs.ledger.find(subject):
+        return await here.status.why_run(subject)
     if subject.startswith(HEARTBEAT):
         from nightshift.cli.heartbeats import why_channel_of
 
@@ -313,7 +312,7 @@ async def _why(here: Deployment, subject: str, at: datetime | None) -> Why:
     # A slot that made no run is asked for by the id that its run would have had.
     name, _, slot = subject.removeprefix("job:").partition("@")
     try:
-        return await why_job(here.ledger, name, at=at or (instant(slot) if slot else None))
+        return await here.status.why_job(name, at=at or (instant(slot) if slot else None))
     except (UnknownJob, typer.BadParameter) as error:
         raise UnknownRun(
             f"{subject!r} is neither a run that is kept nor a job; "

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.base.words import money, one_line, times
-from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_table
-from nightshift.cli.deliveries import as_told, deliveries_of
+from nightshift.cli.answers import Json, ask, note, show_json, show_table
+from nightshift.cli.deliveries import as_told
 
 if TYPE_CHECKING:
     from nightshift.deliveries.shadow_report import ShadowReport
+    from nightshift.deployment import Deployment
 
 
 def shadow(
@@ -52,5 +53,5 @@ def shadow(
 async def _read(here: Deployment, day: date) -> tuple[ShadowReport, bool]:
     from nightshift.deliveries.shadow_report import read_report
 
-    report = await read_report(deliveries_of(here), here.ledger, day)
-    return report, (await here.switches.read()).in_shadow
+    report = await read_report(here.deliveries.store, here.runs.ledger, day)
+    return report, (await here.controls.switches.read()).in_shadow

@@ -26,7 +26,7 @@ def show(context: typer.Context, json: Json = False) -> None:
         return
     from nightshift.controls.switches import KNOWN
 
-    board = ask(lambda here: here.switches.read())
+    board = ask(lambda here: here.controls.switches.read())
     if json:
         show_json({"switches": board.on, "paused": board.paused})
         return
@@ -42,5 +42,5 @@ def flip(
     position: Annotated[Position, typer.Argument(metavar="on|off", help="Where to.")],
 ) -> None:
     """Flip a switch; what runs heeds it within seconds."""
-    ask(lambda here: here.switches.set(name, position is Position.ON))
+    ask(lambda here: here.controls.switches.set(name, position is Position.ON))
     typer.echo(f"{name} is {position}")

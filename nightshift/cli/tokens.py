@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nightshift.base.words import when
-from nightshift.cli.answers import Deployment, Json, ask, note, show_json, show_table
+from nightshift.cli.answers import Json, ask, note, show_json, show_table
 from nightshift.cli.words import duration
 
 if TYPE_CHECKING:
-    from nightshift.access.tokens import Token, Tokens
+    from nightshift.access.tokens import Token
+    from nightshift.deployment import Deployment
 
 ROLES = ("viewer", "operator", "admin", "bot")
 SCOPES = ("metrics", "read", "operate", "admin", "agent")
@@ -25,7 +26,7 @@ def list_tokens(context: typer.Context, json: Json = False) -> None:
     """List the tokens that let in: what each may do, never the token itself."""
     if context.invoked_subcommand:
         return
-    found = ask(lambda here: _tokens(here).list())
+    found = ask(lambda here: here.access.tokens.list())
     if json:
         show_json([_facts(token) for token in found])
         return
@@ -68,7 +69,6 @@ def create(
     json: Json = False,
 ) -> None:
     """Make a token and print it, for the only time: the store keeps a hash."""
-    from nightshift import agents, bootstrap
     from nightshift.access.tokens import Role, Scope
     from nightshift.base.errors import BadSetting
 
@@ -78,13 +78,15 @@ def create(
     scopes = [Scope(each) for each in scope or ()]
     if agent and tenant:
         raise BadSetting("an agent's tenant is the one that the settings say; leave --tenant out")
-    if agent:
-        tenant = agents.of(bootstrap.settings(), agent).tenant
-    secret = ask(
-        lambda here: _tokens(here).create(
-            name, Role(role), scopes=scopes, tenant=tenant, agent=agent, lifetime=expires
+    wanted = Role(role)
+
+    async def make(here: Deployment) -> str:
+        whose = here.agents.of(agent).tenant if agent else tenant
+        return await here.access.tokens.create(
+            name, wanted, scopes=scopes, tenant=whose, agent=agent, lifetime=expires
         )
-    )
+
+    secret = ask(make)
     if json:
         show_json({"name": name, "token": secret})
     else:
@@ -95,14 +97,8 @@ def create(
 @tokens.command()
 def revoke(name: Annotated[str, typer.Argument(metavar="NAME", help="A token that is listed.")]) -> None:
     """End a token at once, and every browser that signed in with it."""
-    ask(lambda here: _tokens(here).revoke(name))
+    ask(lambda here: here.access.tokens.revoke(name))
     typer.echo(f"{name} is revoked")
-
-
-def _tokens(here: Deployment) -> Tokens:
-    from nightshift.access.tokens import Tokens
-
-    return Tokens(here.ledger.redis, here.ledger.keys)
 
 
 def _facts(token: Token) -> dict[str, object]:

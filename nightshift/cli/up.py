@@ -25,7 +25,6 @@ import typer
 from redis.exceptions import RedisError
 
 import nightshift
-from nightshift import bootstrap
 from nightshift.access.tokens import new_secret
 from nightshift.agents.settings import DEFAULT_AGENT
 from nightshift.base.errors import NightshiftError, StoreUnreachable
@@ -33,8 +32,8 @@ from nightshift.base.files import private_folder
 from nightshift.base.home import simulated_model
 from nightshift.base.words import span, stamp
 from nightshift.cli.runs import line_of
-from nightshift.controls.switches import Switches
 from nightshift.demo.community import ANSWERS
+from nightshift.deployment import Deployment, process_settings
 from nightshift.machine import embedded
 from nightshift.machine.commands import checkout, environment, start_command
 from nightshift.machine.credentials import (
@@ -48,12 +47,12 @@ from nightshift.machine.credentials import (
 from nightshift.machine.sockets import refuse_taken_port
 from nightshift.machine.supervise import Process, Status, Supervisor, clear_leftovers, lock_home
 from nightshift.processes.signs_of_life import REPORT_EVERY, leave, read_processes, report
-from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State
 from nightshift.settings import Settings
-from nightshift.status.overview import await_ready, leader
-from nightshift.store.client import new_client, store_now
+from nightshift.status.overview import Overview, await_ready, leader, read_overview
+from nightshift.store.client import store_now
 from nightshift.store.events import Event, follow_events
+from nightshift.store.ground import QUICK
 
 LOOPBACK = "127.0.0.1"
 KILLED = 130
@@ -75,7 +74,7 @@ TROUBLE = (RedisError, NightshiftError, OSError)
 
 def run_small_profile(*, quiet: bool) -> int:
     """Run it in this terminal until it is asked to stop; returns the exit code."""
-    settings = bootstrap.settings()
+    settings = process_settings()
     with lock_home(settings.home):
         return asyncio.run(_SmallProfile(settings, quiet=quiet).run())
 
@@ -84,8 +83,9 @@ class _SmallProfile:
     def __init__(self, settings: Settings, *, quiet: bool) -> None:
         self._settings = settings
         self._quiet = quiet
-        self._store = new_client(bootstrap.state_url(), retries=1)
-        self._ledger = Ledger(self._store, bootstrap.keys())
+        self._here = Deployment(settings, QUICK)
+        self._store = self._here.state
+        self._ledger = self._here.runs.ledger
         self._supervisor = Supervisor((), settings.home)
         self._details: dict[str, str] = {}
         self._env = environment(settings)
@@ -133,8 +133,7 @@ class _SmallProfile:
                     group.create_task(telling())
         finally:
             simulated_model(settings.home).unlink(missing_ok=True)
-            await self._store.aclose()
-            await bootstrap.close()
+            await self._here.close()
 
     # What is run
 
@@ -243,7 +242,7 @@ class _SmallProfile:
         if settings.broker_url or not settings.embedded:
             try:
                 # Messages are hints: those that a restart forgets are given again.
-                warnings += await check(bootstrap.broker(), allow_no_persistence=True, name="the broker")
+                warnings += await check(self._here.broker, allow_no_persistence=True, name="the broker")
             except StoreUnreachable as error:
                 warnings.append(f"the broker does not answer: {error.__cause__}; check NIGHTSHIFT_BROKER_URL")
         for warning in warnings:
@@ -262,10 +261,12 @@ class _SmallProfile:
 
     # What is told
 
+    async def _look(self) -> Overview:
+        return await read_overview(self._ledger, self._here.controls.switches, self._here.agents.liveness)
+
     async def _say_when_ready(self) -> None:
-        switches = Switches(self._store, self._ledger.keys, self._settings)
         try:
-            overview = await await_ready(self._ledger, switches, PATIENCE)
+            overview = await await_ready(self._look, PATIENCE)
         except TROUBLE as error:
             self._warn(f"Not ready: {error}")
             return

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import cycle
 
-from nightshift import bootstrap
 from nightshift.access.tokens import new_secret
 from nightshift.agents.settings import DEFAULT_AGENT
 from nightshift.client import Nightshift
+from nightshift.deployment import Deployment, process_settings
 from nightshift.machine.credentials import make_bots_token
 from nightshift.platforms.local import BOT, LocalPlatform
 
@@ -65,17 +65,15 @@ def conversation() -> Iterator[tuple[str, str, str]]:
 
 async def live() -> None:
     """Talk, and answer for the agent, until stopped."""
-    settings = bootstrap.settings()
+    settings = process_settings()
     token = make_bots_token(settings.home, DEFAULT_AGENT, new_secret).secret
     url = f"http://{settings.web_host}:{settings.web_port}"
-    local = LocalPlatform(PLATFORM, bootstrap.state(), bootstrap.keys())
-    try:
-        async with Nightshift(url, token, platform=PLATFORM) as night, asyncio.TaskGroup() as group:
+    async with Deployment(settings) as here, Nightshift(url, token, platform=PLATFORM) as night:
+        local = LocalPlatform(PLATFORM, here.state, here.keys)
+        async with asyncio.TaskGroup() as group:
             night.connected(BOT)
             group.create_task(_answer(night))
             group.create_task(_talk(night, local))
-    finally:
-        await bootstrap.close()
 
 
 async def _talk(night: Nightshift, local: LocalPlatform) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSetting
-from nightshift.processes.resources import Part
+from nightshift.processes.resources import Resource
 from nightshift.store.client import command, new_client
+from nightshift.store.graph import NO_GRAPH
 
 #: One graph a count may not keep waiting for longer.
 TIMEOUT_MS = 5_000
 
 
-def graph_part(url: str | None) -> Part[Redis]:
-    """The graph's client, as a part named ``graph``."""
+def graph_resource(url: str | None) -> Resource[Redis]:
+    """The graph's client, as a resource named ``graph``."""
 
     async def start() -> Redis:
         if url is None:
-            raise BadSetting("no graph is set; set NIGHTSHIFT_GRAPH_URL")
+            raise BadSetting(NO_GRAPH)
         return new_client(url)
 
-    return Part("graph", start, ping=lambda graphs: command(graphs, "GRAPH.LIST"), close=Redis.aclose)
+    return Resource("graph", start, ping=lambda graphs: command(graphs, "GRAPH.LIST"), close=Redis.aclose)
 
 
 async def take_census(graphs: Redis) -> dict[str, int]:

@@ -7,7 +7,7 @@ passes becomes a run, and that asks a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from random import Random
@@ -15,9 +15,7 @@ from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
-from nightshift.agents import agent as agents
 from nightshift.agents.agent import Agent
-from nightshift.agents.settings import AgentsSection
 from nightshift.base.errors import UnknownAgent
 from nightshift.base.instants import to_ms
 from nightshift.base.refs import ChannelRef
@@ -90,7 +88,7 @@ class Beating:
         self,
         ledger: Ledger,
         rules: RuleBook,
-        settings: AgentsSection,
+        agent_of: Callable[[str, str], Agent],
         outside: Outside,
         *,
         lot: Random | None = None,
@@ -98,7 +96,7 @@ class Beating:
         """``lot`` replaces chance in tests."""
         self._ledger = ledger
         self._rules = rules
-        self._settings = settings
+        self._agent_of = agent_of
         self._outside = outside
         self._lot = lot or Random()  # noqa: S311  nobody gains by guessing it
 
@@ -155,7 +153,7 @@ class Beating:
         paused = f"by {channel.paused_by}" if channel.paused_by else ""
         agent, quiet = None, None
         try:
-            agent = agents.of(self._settings, channel.agent, channel.tenant)
+            agent = self._agent_of(channel.agent, channel.tenant)
             quiet = quiet_hours(channel, agent)
         except UnknownAgent as error:
             paused = str(error)

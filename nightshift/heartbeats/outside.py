@@ -18,7 +18,6 @@ from nightshift.base.words import when
 from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
-from nightshift.llm.settings import LlmSection
 from nightshift.llm.uses import Uses
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
@@ -96,14 +95,12 @@ class Reach:
 class Surroundings:
     """What a beat asks of the rest of the deployment."""
 
-    def __init__(
-        self, ledger: Ledger, freeze: Freeze, purse: Purse, reach: Reach, settings: LlmSection
-    ) -> None:
+    def __init__(self, ledger: Ledger, freeze: Freeze, purse: Purse, reach: Reach, uses: Uses) -> None:
         self._ledger = ledger
         self._freeze = freeze
         self._purse = purse
         self._reach = reach
-        self._uses = Uses(settings)
+        self._uses = uses
         self._stopped = Moment(self._ask_what_stops)
 
     async def stopped(self) -> Mapping[Gate, str]:

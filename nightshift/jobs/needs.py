@@ -11,6 +11,7 @@ from nightshift.jobs.row import Need
 from nightshift.llm.endpoints import key_sources
 from nightshift.llm.settings import LlmSection
 from nightshift.store.client import command
+from nightshift.store.graph import NO_GRAPH
 
 
 async def missing_needs(settings: LlmSection, board: SwitchBoard, graph: Redis | None) -> dict[Need, str]:
@@ -42,7 +43,7 @@ def _key_pool_problem(settings: LlmSection) -> str:
 
 async def _graph_problem(graph: Redis | None) -> str:
     if graph is None:
-        return "no graph is set; set NIGHTSHIFT_GRAPH_URL"
+        return NO_GRAPH
     try:
         await command(graph, "GRAPH.LIST")
     except RedisError as error:

@@ -20,7 +20,7 @@ import structlog
 from nightshift.base.errors import BadKeys, Overloaded, StoreUnreachable
 from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
-from nightshift.llm.endpoints import NO_KEY, part_name
+from nightshift.llm.endpoints import NO_KEY, resource_name
 from nightshift.llm.keypool import OK, UNAUTHORIZED, ApiKey, KeyPool
 from nightshift.llm.refusals import Refusal, read_error, read_refusal
 from nightshift.llm.replies import Pieces, Reply, Usage
@@ -29,7 +29,7 @@ from nightshift.llm.settings import Use
 from nightshift.llm.uses import NamedModel
 from nightshift.money.payer import Payer
 from nightshift.money.purse import Purse
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -75,10 +75,16 @@ class Calls:
     """Makes calls with whatever key works, over the clients that a process keeps."""
 
     def __init__(
-        self, parts: Parts, *, purse: Purse, freeze: Freeze, breaker: Breaker, pools: Mapping[str, KeyPool]
+        self,
+        resources: Resources,
+        *,
+        purse: Purse,
+        freeze: Freeze,
+        breaker: Breaker,
+        pools: Mapping[str, KeyPool],
     ) -> None:
         """``pools`` holds the keys of each endpoint that asks for one."""
-        self._parts = parts
+        self._resources = resources
         self._purse = purse
         self._freeze = freeze
         self._breaker = breaker
@@ -151,7 +157,7 @@ class Calls:
     @asynccontextmanager
     async def _client(self, model: NamedModel) -> AsyncIterator[AsyncOpenAI]:
         await self._breaker.allow(model.endpoint)
-        async with self._parts.use(part_name(model.endpoint)) as client:
+        async with self._resources.use(resource_name(model.endpoint)) as client:
             yield client
 
     async def _keys(self, model: NamedModel) -> _Keys:

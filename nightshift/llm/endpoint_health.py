@@ -1,25 +1,20 @@
-"""How the endpoints stand: whether each is left alone, and how its keys are doing. Nobody is asked for it."""
+"""How the endpoints do: whether each is left alone, and how its keys are doing. Nobody is asked for it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-
-from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSetting
 from nightshift.base.words import span
 from nightshift.llm.breaker import Breaker
-from nightshift.llm.endpoints import key_sources
 from nightshift.llm.keypool import KeyPool, KeyState
-from nightshift.llm.settings import LlmSection
-from nightshift.store.keys import Keys
 
 
 @dataclass(frozen=True)
-class EndpointStanding:
+class EndpointHealth:
     """One endpoint, as its last calls left it."""
 
     name: str
@@ -63,16 +58,16 @@ class EndpointStanding:
         return [f"endpoint {self.name}: {each}" for each in told]
 
 
-async def read_endpoints(redis: Redis, keys: Keys, settings: LlmSection) -> list[EndpointStanding]:
-    """How each endpoint of the settings stands."""
-    breaker, sources = Breaker(redis, keys), key_sources(settings)
+async def read_endpoints(
+    names: Iterable[str], breaker: Breaker, pools: Mapping[str, KeyPool]
+) -> list[EndpointHealth]:
+    """How each of these endpoints does."""
     found = []
-    for name in settings.all_endpoints:
+    for name in names:
         pause = await breaker.pause(name)
         try:
-            pool = KeyPool(redis, keys, sources[name], name) if name in sources else None
-            counts = Counter(str(row) for row in await pool.rows()) if pool else None
-            found.append(EndpointStanding(name, pause, counts))
+            counts = Counter(map(str, await pools[name].rows())) if name in pools else None
+            found.append(EndpointHealth(name, pause, counts))
         except BadSetting as error:
-            found.append(EndpointStanding(name, pause, {}, str(error)))
+            found.append(EndpointHealth(name, pause, {}, str(error)))
     return found

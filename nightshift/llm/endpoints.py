@@ -1,4 +1,4 @@
-"""An endpoint's client: OpenAI's SDK over our own HTTP, kept as a part and shared by all calls."""
+"""An endpoint's client: OpenAI's SDK over our own HTTP, kept as a resource and shared by all calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nightshift.base.secret_file import secret_source
 from nightshift.base.words import span
 from nightshift.llm.sdk import load_sdk
 from nightshift.llm.settings import MAIN, EndpointSettings, LlmSection
-from nightshift.processes.resources import Part
+from nightshift.processes.resources import Resource
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -23,8 +23,8 @@ TITLE = {"X-Title": "nightshift"}
 NO_KEY = "none"
 
 
-def part_name(endpoint: str) -> str:
-    """What this endpoint's client is called among the parts."""
+def resource_name(endpoint: str) -> str:
+    """What this endpoint's client is called among the resources."""
     return "model" if endpoint == MAIN else f"model:{endpoint}"
 
 
@@ -41,7 +41,7 @@ def _split(read: Callable[[], str]) -> list[str]:
     return read().split()
 
 
-def endpoint_part(name: str, endpoint: EndpointSettings) -> Part[AsyncOpenAI]:
+def endpoint_resource(name: str, endpoint: EndpointSettings) -> Resource[AsyncOpenAI]:
     """The client of this endpoint; each call shows a key of its own."""
 
     async def start() -> AsyncOpenAI:
@@ -63,7 +63,7 @@ def endpoint_part(name: str, endpoint: EndpointSettings) -> Part[AsyncOpenAI]:
             http_client=http,
         )
 
-    return Part(part_name(name), start, ping=_reach, close=lambda client: client.close())
+    return Resource(resource_name(name), start, ping=_reach, close=lambda client: client.close())
 
 
 async def _reach(client: AsyncOpenAI) -> None:
@@ -82,15 +82,15 @@ async def why_not_reached(name: str, endpoint: EndpointSettings) -> str:
     """Ask the endpoint for its list of models, which costs nothing; why no answer came, if none did."""
     import openai
 
-    part = endpoint_part(name, endpoint)
-    client = await part.start()
+    resource = endpoint_resource(name, endpoint)
+    client = await resource.start()
     try:
-        async with asyncio.timeout(part.answer_within.total_seconds()):
-            await part.ping(client)
+        async with asyncio.timeout(resource.answer_within.total_seconds()):
+            await resource.ping(client)
     except TimeoutError:
-        return f"it does not answer within {span(part.answer_within)}"
+        return f"it does not answer within {span(resource.answer_within)}"
     except openai.APIError as error:
         return f"it does not answer: {masked(str(error.__cause__ or error))}"
     finally:
-        await part.close(client)
+        await resource.close(client)
     return ""

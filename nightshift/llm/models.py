@@ -38,12 +38,12 @@ from nightshift.llm.settings import Use
 from nightshift.llm.structured import Misfit, read_value, repair_turn
 from nightshift.llm.uses import NamedModel, Uses
 from nightshift.money.payer import Payer
-from nightshift.processes.resources import PartResting
+from nightshift.processes.resources import ResourceResting
 
 log = structlog.get_logger("nightshift.llm")
 
 #: What makes way for the next model of a chain; no other error gets better by asking somebody else.
-MAKES_WAY = (RateLimited, Overloaded, PartResting, BadKeys)
+MAKES_WAY = (RateLimited, Overloaded, ResourceResting, BadKeys)
 #: Texts sent in one request for vectors, and how much of each. Of more nothing is given if one request fails.
 BATCH = 32
 LONGEST_TEXT = 8_000

@@ -1,8 +1,8 @@
 """
-Parts: costly things that a process keeps between uses, such as the client of a model.
+Resources: costly things that a process keeps between uses, such as the client of a model.
 
-The first use starts a part, and one that idles for long is closed. One that crashed is forgotten, and started
-anew by the next use: at once the first time, after a pause if it keeps happening.
+The first use starts a resource, and one that idles for long is closed. One that crashed is forgotten, and
+started anew by the next use: at once the first time, after a pause if it keeps happening.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def steady_now() -> datetime:
     return _EPOCH + timedelta(seconds=time.monotonic())
 
 
-class PartResting(TransientError):
-    """The part has crashed several times in a row, and is left alone for a while."""
+class ResourceResting(TransientError):
+    """The resource has crashed several times in a row, and is left alone for a while."""
 
 
 @dataclass(frozen=True)
-class Part[T]:
+class Resource[T]:
     """What is kept: how it is started, asked whether it still works, and closed."""
 
     name: str
@@ -57,7 +57,7 @@ class Part[T]:
 
 @dataclass(frozen=True)
 class Crashes:
-    """What is remembered of a part's crashes, and how long it therefore rests."""
+    """What is remembered of a resource's crashes, and how long it therefore rests."""
 
     count: int = 0
     #: Since it last answered a ping.
@@ -78,7 +78,7 @@ class Crashes:
 
 @dataclass
 class _Started:
-    """One life of a part."""
+    """One life of a resource."""
 
     thing: Any
     last_use: datetime
@@ -88,9 +88,9 @@ class _Started:
 
 @dataclass
 class _Kept:
-    """A part, and the life it now has, if any."""
+    """A resource, and the life it now has, if any."""
 
-    part: Part[Any]
+    resource: Resource[Any]
     crashes: Crashes = Crashes()
     uses: int = 0
     started: _Started | None = None
@@ -98,20 +98,22 @@ class _Kept:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Parts:
-    """The parts of one event loop; they are registered here, and live from their first use on."""
+class Resources:
+    """The resources of one event loop; they are registered here, and live from their first use on."""
 
-    def __init__(self, *parts: Part[Any], now: Callable[[], datetime] = steady_now) -> None:
+    def __init__(self, *resources: Resource[Any], now: Callable[[], datetime] = steady_now) -> None:
         self._now = now
         self._kept: dict[str, _Kept] = {}
-        for part in parts:
-            if part.name in self._kept:
-                raise NotPossible(f"part {part.name!r} is registered twice; give one of them another name")
-            self._kept[part.name] = _Kept(part)
+        for resource in resources:
+            if resource.name in self._kept:
+                raise NotPossible(
+                    f"resource {resource.name!r} is registered twice; give one of them another name"
+                )
+            self._kept[resource.name] = _Kept(resource)
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[Any]:
-        """Have the part for a while; started if need be, once for all who wait, and not closed meanwhile."""
+        """Have it for a while; started if need be, once for all who wait, and not closed meanwhile."""
         kept = self._find(name)
         async with kept.changing:
             started = kept.started or await self._start(kept)
@@ -123,7 +125,7 @@ class Parts:
             started.users -= 1
             started.last_use = self._now()
             if started.crashed and not started.users:
-                await self._close(kept.part, started)
+                await self._close(kept.resource, started)
 
     async def report_crash(self, name: str, thing: object, error: BaseException) -> None:
         """
@@ -146,10 +148,10 @@ class Parts:
         for kept in self._kept.values():
             started, kept.started = kept.started, None
             if started is not None:
-                await self._close(kept.part, started)
+                await self._close(kept.resource, started)
 
     def report(self) -> list[dict[str, Any]]:
-        """How each part is doing, for the process's row."""
+        """How each resource is doing, for the process's row."""
         return [
             {
                 "name": name,
@@ -167,46 +169,46 @@ class Parts:
             return self._kept[name]
         except KeyError:
             known = ", ".join(self._kept) or "none"
-            raise NotPossible(f"no part is named {name!r}; those registered: {known}") from None
+            raise NotPossible(f"no resource is named {name!r}; those registered: {known}") from None
 
     async def _start(self, kept: _Kept) -> _Started:
-        part, crashes = kept.part, kept.crashes
+        resource, crashes = kept.resource, kept.crashes
         if rest := crashes.rest(self._now()):
-            raise PartResting(
-                f"part {part.name!r} crashed {times(crashes.in_a_row)} in a row and rests for {span(rest)}; "
-                f"the last time: {crashes.why}",
+            raise ResourceResting(
+                f"resource {resource.name!r} crashed {times(crashes.in_a_row)} in a row and rests for "
+                f"{span(rest)}; the last time: {crashes.why}",
                 retry_after=rest,
             )
         try:
-            async with asyncio.timeout(part.start_within.total_seconds()) as limit:
-                thing = await part.start()
+            async with asyncio.timeout(resource.start_within.total_seconds()) as limit:
+                thing = await resource.start()
         except PermanentError:  # it never will start, which is no crash and gets no better by waiting
             raise
         except Exception as error:
             self._remember(kept, error)
             if limit.expired():
                 raise Overloaded(
-                    f"part {part.name!r} has not started within {span(part.start_within)}"
+                    f"resource {resource.name!r} has not started within {span(resource.start_within)}"
                 ) from error
             raise
         kept.started = _Started(thing, self._now())
-        log.info("part_started", part=part.name)
+        log.info("part_started", part=resource.name)
         return kept.started
 
     async def _reap(self, kept: _Kept) -> None:
-        started, part = kept.started, kept.part
-        if started is None or started.users or self._now() - started.last_use <= part.max_idle:
+        started, resource = kept.started, kept.resource
+        if started is None or started.users or self._now() - started.last_use <= resource.max_idle:
             return
         kept.started = None
         async with kept.changing:
-            await self._close(part, started)
-        log.info("part_closed", part=part.name, idle=span(part.max_idle))
+            await self._close(resource, started)
+        log.info("part_closed", part=resource.name, idle=span(resource.max_idle))
 
     async def _ping(self, kept: _Kept) -> None:
-        started, part = kept.started, kept.part
+        started, resource = kept.started, kept.resource
         if started is None:
             return
-        error = await _attempt(partial(part.ping, started.thing), part.answer_within)
+        error = await _attempt(partial(resource.ping, started.thing), resource.answer_within)
         if kept.started is not started:  # somebody found out before us
             return
         if error is None:
@@ -219,15 +221,17 @@ class Parts:
         started.crashed = True
         self._remember(kept, error)
         if not started.users:
-            await self._close(kept.part, started)
+            await self._close(kept.resource, started)
 
     def _remember(self, kept: _Kept, error: BaseException) -> None:
         kept.crashes = kept.crashes.add(reason_of(error), self._now())
-        log.warning("part_crashed", part=kept.part.name, why=kept.crashes.why, in_a_row=kept.crashes.in_a_row)
+        log.warning(
+            "part_crashed", part=kept.resource.name, why=kept.crashes.why, in_a_row=kept.crashes.in_a_row
+        )
 
-    async def _close(self, part: Part[Any], started: _Started) -> None:
-        if error := await _attempt(partial(part.close, started.thing), part.answer_within):
-            log.warning("part_not_closed", part=part.name, why=reason_of(error))
+    async def _close(self, resource: Resource[Any], started: _Started) -> None:
+        if error := await _attempt(partial(resource.close, started.thing), resource.answer_within):
+            log.warning("part_not_closed", part=resource.name, why=reason_of(error))
 
 
 async def _attempt(call: Callable[[], Awaitable[object]], within: timedelta) -> BaseException | None:

@@ -29,12 +29,11 @@ class ChannelView:
     skips: Sequence[Skip]
 
 
-async def view_channel(ledger: Ledger, ref: ChannelRef) -> ChannelView:
+async def view_channel(ledger: Ledger, messages: Messages, beats: Beats, ref: ChannelRef) -> ChannelView:
     """What there is to see of a channel; raises UnknownChannel."""
-    messages = Messages(ledger.redis, ledger.keys)
     return ChannelView(
         channel=await messages.channels.get(ref),
         messages=await messages.count(ref),
-        beat=await Beats(ledger.redis, ledger.keys).find(ref),
+        beat=await beats.find(ref),
         skips=(await ledger.skips(source_of(ref)))[:SHOWN],
     )

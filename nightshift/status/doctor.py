@@ -13,7 +13,7 @@ from typing import Literal
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from nightshift.agents.liveness import Bot
+from nightshift.agents.liveness import AgentLiveness, Bot
 from nightshift.base.errors import BadSetting, UnsafeStore
 from nightshift.base.home import SETTINGS_FILE
 from nightshift.base.words import span, times, when
@@ -21,9 +21,11 @@ from nightshift.controls.switches import Switches
 from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
 from nightshift.jobs.table import JobStatus, read_table
-from nightshift.llm.endpoint_health import EndpointStanding, read_endpoints
+from nightshift.llm.breaker import Breaker
+from nightshift.llm.endpoint_health import EndpointHealth, read_endpoints
 from nightshift.llm.endpoints import why_not_reached
 from nightshift.llm.settings import MAIN
+from nightshift.llm.wiring import key_pools
 from nightshift.machine import embedded, servers
 from nightshift.machine.sockets import refuse_taken_port
 from nightshift.platforms.known import new_platform
@@ -35,6 +37,7 @@ from nightshift.runs.states import State
 from nightshift.settings import Settings, load_settings
 from nightshift.status.overview import Overview, consumers, leader, read_overview
 from nightshift.store.client import new_client, store_now, translated
+from nightshift.store.ground import Ground
 from nightshift.store.keys import Keys
 
 OLDEST_PYTHON = (3, 12)
@@ -226,11 +229,13 @@ async def _endpoints(settings: Settings, store: Redis) -> list[Check]:
     if not described:
         return [Check("endpoints", "ok", "there is none, and the jobs that ask a model are off")]
     asked = await asyncio.gather(*(why_not_reached(name, each) for name, each in described.items()))
-    standings = await read_endpoints(store, Keys(settings.key_root), settings)
+    ground = Ground(store, Keys(settings.key_root))
+    breaker, pools = Breaker(store, ground.keys), key_pools(ground, settings)
+    standings = await read_endpoints(described, breaker, pools)
     return [_endpoint(settings, each, why) for each, why in zip(standings, asked, strict=True)]
 
 
-def _endpoint(settings: Settings, standing: EndpointStanding, unreached: str) -> Check:
+def _endpoint(settings: Settings, standing: EndpointHealth, unreached: str) -> Check:
     check = f"endpoint {standing.name}"
     says = "; ".join((unreached or "it answers", standing.breaker, standing.key_count))
     told = "[model]" if standing.name == MAIN and settings.model.url else f"[endpoints.{standing.name}]"
@@ -283,7 +288,8 @@ def _platform(name: str, told: PlatformSettings, readiness: Readiness) -> Check:
 
 async def _deployment(store: Redis, settings: Settings) -> list[Check]:
     ledger = Ledger(store, Keys(settings.key_root))
-    overview = await read_overview(ledger, Switches(store, ledger.keys, settings))
+    switches, liveness = Switches(store, ledger.keys, settings), AgentLiveness(store, ledger.keys)
+    overview = await read_overview(ledger, switches, liveness)
     table = await read_table(store, ledger.keys)
     return [
         await _beat(ledger, overview),

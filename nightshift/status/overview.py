@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,12 +15,10 @@ from nightshift.base.instants import from_ms
 from nightshift.controls.freeze import Freezing
 from nightshift.controls.switches import Switches
 from nightshift.intake.connections import Connections
-from nightshift.llm.endpoint_health import read_endpoints
 from nightshift.processes.signs_of_life import Process, read_processes
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.queues import QUEUE_NAMES
 from nightshift.runs.states import ENDED, OPEN
-from nightshift.settings import Settings
 from nightshift.store.client import AWAY, store_now, text_hash, text_list
 from nightshift.store.keys import Keys
 from nightshift.store.pages import LOOK_THROUGH
@@ -28,6 +26,9 @@ from nightshift.store.pages import LOOK_THROUGH
 #: A holder of the pulse looks again just when its shift lapses, and may come a little late.
 PULSE_SLACK = timedelta(seconds=2)
 LOOK_AGAIN = timedelta(seconds=0.2)
+
+#: Says what keeps a deployment that is ready from doing all of its work.
+Warn = Callable[[], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,10 @@ class Overview:
     frozen: Freezing | None
 
 
-async def read_overview(ledger: Ledger, switches: Switches, settings: Settings | None = None) -> Overview:
-    """
-    See whether everything is there that hands work out and carries it out.
-
-    With the settings, also what keeps their models from being asked, and their platforms from being reached.
-    """
+async def read_overview(
+    ledger: Ledger, switches: Switches, liveness: AgentLiveness, *, warn: Warn | None = None
+) -> Overview:
+    """See whether all is there that hands work out and carries it out; ``warn`` says what else is amiss."""
     redis, keys = ledger.redis, ledger.keys
     processes = await read_processes(redis, keys)
     pulse = await read_pulse(redis, keys)
@@ -84,13 +83,12 @@ async def read_overview(ledger: Ledger, switches: Switches, settings: Settings |
         if kind in today:
             today[kind] += number
     why = _missing(processes, pulse)
-    bots = await AgentLiveness(redis, keys).bots()
+    bots = await liveness.bots()
     warnings = [
         f"no bot of agent {each.agent} serves {each.serves} any more" for each in bots if not each.alive
     ]
-    if settings:
-        warnings += [each for at in await read_endpoints(redis, keys, settings) for each in at.warnings]
-        warnings += await _unreachable(Connections(redis, keys), settings.platforms)
+    if warn:
+        warnings += await warn()
     return Overview(
         ready=not why,
         why=why,
@@ -108,21 +106,19 @@ async def read_overview(ledger: Ledger, switches: Switches, settings: Settings |
     )
 
 
-async def _unreachable(connections: Connections, platforms: Iterable[str]) -> list[str]:
+async def unreachable(connections: Connections, platforms: Iterable[str]) -> list[str]:
     """The platforms that were found down when somebody last looked."""
     found = {name: await connections.find(name) for name in platforms}
     return [f"platform {name}: {each.why}" for name, each in found.items() if each and not each.up]
 
 
-async def await_ready(
-    ledger: Ledger, switches: Switches, patience: timedelta, settings: Settings | None = None
-) -> Overview:
+async def await_ready(look: Callable[[], Awaitable[Overview]], patience: timedelta) -> Overview:
     """Look until the deployment is ready or patience ends; the last look tells which."""
     give_up = asyncio.get_running_loop().time() + patience.total_seconds()
     while True:
         late = asyncio.get_running_loop().time() >= give_up
         try:
-            overview = await read_overview(ledger, switches, settings)
+            overview = await look()
         except AWAY:
             if late:
                 raise

@@ -20,14 +20,16 @@ from nightshift.store.client import store_now, text_hash
 ADOPTS = "channel_heartbeat"
 
 
-async def why_channel(ledger: Ledger, board: SwitchBoard, rules: HeartbeatRules, ref: ChannelRef) -> Why:
+async def why_channel(
+    ledger: Ledger, channels: Channels, board: SwitchBoard, rules: HeartbeatRules, ref: ChannelRef
+) -> Why:
     """Say whether this channel beats, what became of its last beats, and when the next comes."""
-    channel = await Channels(ledger.redis, ledger.keys).get(ref)
+    channel = await channels.get(ref)
     row = BeatRow.from_hash(await text_hash(ledger.redis, ledger.keys.beat(str(ref))))
     now = await store_now(ledger.redis)
     kept = _kept(channel, row, board)
     if not kept and (row is None or row.next_at is None):
-        kept = f"does not beat: {await _unadopted(ledger, ref, rules, now)}"
+        kept = f"does not beat: {await _unadopted(ledger, channels, ref, rules, now)}"
     says = [f"{ref} {kept or _pace(row, rules)}."]
     if row and row.deferred:
         says.append(f"It was put off {times(row.deferred)}: {row.deferred_for}.")
@@ -57,9 +59,11 @@ def _kept(channel: Channel, row: BeatRow | None, board: SwitchBoard) -> str:
     return ""
 
 
-async def _unadopted(ledger: Ledger, ref: ChannelRef, rules: HeartbeatRules, now: datetime) -> str:
+async def _unadopted(
+    ledger: Ledger, channels: Channels, ref: ChannelRef, rules: HeartbeatRules, now: datetime
+) -> str:
     """Why a channel that nothing keeps from beating has no beat."""
-    before = await Channels(ledger.redis, ledger.keys).rank(ref)
+    before = await channels.rank(ref)
     if before is None:
         return "nothing was said there yet"
     if before >= rules.channels:

@@ -12,7 +12,7 @@ from nightshift.agents.liveness import AgentLiveness
 from nightshift.base.errors import UnknownDelivery
 from nightshift.base.instants import from_ms
 from nightshift.base.words import clock, money, span, times, when
-from nightshift.controls.switches import Switches
+from nightshift.controls.switches import SwitchBoard
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.processes.signs_of_life import Process, read_processes
 from nightshift.runs.ledger import Ledger
@@ -24,23 +24,27 @@ from nightshift.status.why import Why
 from nightshift.store.client import store_now, text_hash
 
 
-async def why_run(ledger: Ledger, switches: Switches, broker: Redis, run: str) -> Why:
+async def why_run(
+    ledger: Ledger, deliveries: Deliveries, liveness: AgentLiveness, broker: Redis, run: str
+) -> Why:
     """Say why this run is where it is."""
     row = await ledger.get(run)
     now = await store_now(ledger.redis)
     processes = await read_processes(ledger.redis, ledger.keys)
     if row.state is State.WAITING:
-        says = await _why_it_waits(ledger, switches, broker, row, processes, now)
+        board = await deliveries.switches.read()
+        says = await _why_it_waits(ledger, board, liveness, broker, row, processes, now)
     elif row.state is State.RUNNING:
         says = _who_carries_it_out(row, processes, now)
     else:
-        says = [_how_it_ended(row, now), *await _what_was_said(ledger, switches, row)]
+        says = [_how_it_ended(row, now), *await _what_was_said(deliveries, row)]
     return Why(row.id, says, run=row.id, state=row.state)
 
 
 async def _why_it_waits(
     ledger: Ledger,
-    switches: Switches,
+    board: SwitchBoard,
+    liveness: AgentLiveness,
     broker: Redis,
     row: RunRow,
     processes: Sequence[Process],
@@ -51,10 +55,10 @@ async def _why_it_waits(
         says.append(f"It is not to start before {clock(row.ready)}, {when(row.ready, now)}.")
     if row.reason:
         says.append(f"It went back to waiting: {row.reason}.")
-    if row.queue in MODEL_QUEUES and (closed := (await switches.read()).models_closed):
+    if row.queue in MODEL_QUEUES and (closed := board.models_closed):
         says.append(f"Its queue {row.queue} is closed: {closed}.")
     if row.queue == PULL:
-        return [*says, *await _lane(ledger, row), await _whose_bot(ledger, row, now)]
+        return [*says, *await _lane(ledger, row), await _whose_bot(ledger, liveness, row, now)]
     workers = consumers(processes, row.queue)
     if not workers:
         says.append(f"No live worker consumes its queue {row.queue}; `nightshift worker` starts one.")
@@ -69,9 +73,8 @@ async def _why_it_waits(
     return says
 
 
-async def _whose_bot(ledger: Ledger, row: RunRow, now: datetime) -> str:
+async def _whose_bot(ledger: Ledger, liveness: AgentLiveness, row: RunRow, now: datetime) -> str:
     till = row.ready + ledger.rules.unasked
-    liveness = AgentLiveness(ledger.redis, ledger.keys)
     there = [f"{each.platform} ({each.process})" async for each in liveness.present_of(row.tenant, row.agent)]
     bot = f"there, on {', '.join(there)}" if there else "not there: it has given no sign of life of late"
     return (
@@ -135,12 +138,12 @@ def _how_it_ended(row: RunRow, now: datetime) -> str:
     return f"It is {row.state} {at}{by}{took}{spent}{reason}{remedy}."
 
 
-async def _what_was_said(ledger: Ledger, switches: Switches, row: RunRow) -> list[str]:
+async def _what_was_said(deliveries: Deliveries, row: RunRow) -> list[str]:
     id = row.result.get("delivery") if isinstance(row.result, dict) else None
     if not isinstance(id, str):
         return []
     try:
-        delivery = await Deliveries(ledger.redis, ledger.keys, switches).get(id)
+        delivery = await deliveries.get(id)
     except UnknownDelivery:
         return [f"Its delivery {id} is no longer kept."]
     says = [f"Its delivery {id} is {delivery.state}{f': {delivery.reason}' if delivery.reason else ''}."]

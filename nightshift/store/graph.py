@@ -12,6 +12,8 @@ from nightshift.base.errors import Overloaded
 from nightshift.base.masking import reason_of
 from nightshift.store.client import AWAY, command
 
+#: Why whatever needs a graph is off without one.
+NO_GRAPH = "no graph is set; set NIGHTSHIFT_GRAPH_URL"
 READ_WITHIN = timedelta(seconds=2)
 #: Less than the client waits for an answer: what it repeats must not still be going on.
 WRITE_WITHIN = timedelta(seconds=4)

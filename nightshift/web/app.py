@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -15,20 +14,10 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import nightshift
-from nightshift import bootstrap
-from nightshift.access.tokens import Tokens
-from nightshift.agents.liveness import AgentLiveness
-from nightshift.controls.freeze import Freeze
-from nightshift.controls.switches import Switches
-from nightshift.deliveries.deliveries import Deliveries
-from nightshift.heartbeats.beats import Beats
-from nightshift.intake.observing import Observer
-from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.limits import Limits
-from nightshift.memory.messages import Messages
+from nightshift.deployment import Deployment
 from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
-from nightshift.runs.ledger import Ledger
-from nightshift.store.client import new_client
+from nightshift.settings import Settings
+from nightshift.store.ground import QUICK
 from nightshift.web import health, problems, unrouted
 from nightshift.web.api import (
     alive,
@@ -49,10 +38,7 @@ from nightshift.web.hub import EventHub
 from nightshift.web.sizes import LimitBodies
 from nightshift.web.state import Web
 from nightshift.web.waiting import WaitingRoom
-from nightshift.work.pull import PullWork
 
-#: Whoever asks is told at once that a store is away, rather than when it is back.
-RETRIES = 1
 #: Said of every answer. Pages bring their own scripts and styles and may be framed by nobody.
 HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -76,7 +62,7 @@ class Application(FastAPI):
         return SayHeaders(super().build_middleware_stack())
 
 
-def create_app() -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """The application; it reaches the stores that the settings name once it is started."""
     app = Application(
         title="nightshift",
@@ -87,6 +73,7 @@ def create_app() -> FastAPI:
         docs_url=None,  # these would load scripts from elsewhere
         redoc_url=None,
     )
+    app.state.settings = settings
     app.add_middleware(LimitBodies)
     problems.install(app)
     app.include_router(health.router)
@@ -118,31 +105,12 @@ def create_app() -> FastAPI:
 
 @asynccontextmanager
 async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
-    quick = partial(new_client, retries=RETRIES)
-    async with quick(bootstrap.state_url()) as redis, quick(bootstrap.plain_broker_url()) as broker:
-        keys = bootstrap.keys()
-        ledger = Ledger(redis, keys, bootstrap.rules())
-        switches = Switches(redis, keys, bootstrap.settings())
-        rows = Deliveries(redis, keys, switches)
-        messages = Messages(redis, keys, Limits.of(bootstrap.settings()))
-        embeddings = EmbeddingQueue(ledger, messages, off="" if bootstrap.graph_url() else bootstrap.NO_GRAPH)
+    # Whoever asks is told at once that a store is away, rather than when it is back.
+    async with Deployment(app.state.settings, QUICK) as here:
         waiting = WaitingRoom()
-        hub = EventHub(redis, keys, waiting.hear)
+        hub = EventHub(here.state, here.keys, waiting.hear)
         following = asyncio.create_task(hub.follow())
-        web = app.state.web = Web(
-            ledger=ledger,
-            switches=switches,
-            broker=broker,
-            tokens=Tokens(redis, keys),
-            hub=hub,
-            following=following,
-            waiting=waiting,
-            work=PullWork(ledger, rows),
-            observer=Observer(redis, keys, messages, Beats(redis, keys), bootstrap.settings(), embeddings),
-            liveness=AgentLiveness(redis, keys),
-            deliveries=rows,
-            freeze=Freeze(redis, keys),
-        )
+        web = app.state.web = Web(here, hub, following, waiting)
         reporting = asyncio.create_task(_give_signs_of_life(web))
         try:
             yield
@@ -150,11 +118,10 @@ async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
             for task in (following, reporting):
                 task.cancel()
             await asyncio.wait({following, reporting})
-            await bootstrap.close()  # what routes asked for
 
 
 async def _give_signs_of_life(web: Web) -> None:
-    redis, keys, hub = web.ledger.redis, web.ledger.keys, web.hub
+    redis, keys, hub = web.here.state, web.here.keys, web.hub
     name = f"web@{socket.gethostname()}:{os.getpid()}"
     try:
         while True:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from nightshift import agents, bootstrap
 from nightshift.access.tokens import Scope, Token, require
 from nightshift.agents.agent import Agent
 from nightshift.base.errors import Forbidden, StoreUnreachable
@@ -44,7 +43,7 @@ async def bearer(
         raise Unauthorized("show a token, as `Authorization: Bearer …`; `nightshift tokens create` makes one")
     try:
         async with asyncio.timeout(PATIENCE_S):
-            token = await Web.of(request).tokens.find(shown.credentials)
+            token = await Web.of(request).here.access.tokens.find(shown.credentials)
     except TimeoutError as error:
         raise StoreUnreachable(f"the state store does not answer: not within {PATIENCE_S} s") from error
     if token is None:
@@ -71,8 +70,8 @@ class Bot:
     name: str
 
 
-async def bot(token: Annotated[Token, Depends(allowed(Scope.AGENT))]) -> Bot:
-    agent = agents.of(bootstrap.settings(), token.agent or "")
+async def bot(request: Request, token: Annotated[Token, Depends(allowed(Scope.AGENT))]) -> Bot:
+    agent = Web.of(request).here.agents.of(token.agent or "")
     if (token.agent, token.tenant) != (agent.name, agent.tenant):
         raise Forbidden(
             f"token {token.name!r} is of tenant {token.tenant!r}, and agent {agent.name!r} no longer is; "

@@ -34,7 +34,7 @@ async def readyz(request: Request) -> Response:
     web = Web.of(request)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            await web.ledger.redis.exists(web.ledger.keys.events)
+            await web.here.runs.ledger.redis.exists(web.here.runs.ledger.keys.events)
     except (RedisError, TimeoutError):
         return PlainTextResponse("the state store does not answer\n", 503)
     if web.hub.away is not None or web.following.done():
@@ -47,5 +47,5 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request, token: Scraper) -> Response:
     web = Web.of(request)
-    told = await read_metrics(web.ledger, web.switches, web.broker)
+    told = await read_metrics(web.here.runs.ledger, web.here.controls.switches, web.here.broker)
     return Response(told, media_type=CONTENT_TYPE_LATEST)

@@ -13,14 +13,16 @@ import uvicorn
 from fastapi import FastAPI
 from redis.exceptions import RedisError
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.access.tokens import Tokens
 from nightshift.base.errors import BadSetting
+from nightshift.deployment import Deployment
 from nightshift.machine.credentials import WEB, bots_tokens, read, secret_file
 from nightshift.processes.log import configure_logging
 from nightshift.settings import Settings
-from nightshift.store.client import new_client, translated
-from nightshift.web.app import RETRIES, create_app
+from nightshift.store.client import translated
+from nightshift.store.ground import QUICK
+from nightshift.web.app import create_app
 from nightshift.web.console import attach_console
 
 log = structlog.get_logger("nightshift.web")
@@ -42,21 +44,17 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    try:
-        async with new_client(bootstrap.state_url(), retries=RETRIES) as redis:
-            tokens = Tokens(redis, bootstrap.keys())
-            await install_bots_tokens(tokens, settings)
-            await install_first_token(tokens, settings)
-        app = create_app()
-        attach_console(app, settings)
-        # Once it has stopped, the server raises the signal that stopped it again, which would kill.
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, lambda: None)
-        with listening_socket(settings) as here:
-            log.info("web_serves", host=settings.web_host, port=settings.web_port)
-            await new_server(app).serve(sockets=[here])
-    finally:
-        await bootstrap.close()
+    async with Deployment(settings, QUICK) as here:
+        await install_bots_tokens(here.access.tokens, settings)
+        await install_first_token(here.access.tokens, settings)
+    app = create_app(settings)
+    attach_console(app, settings)
+    # Once it has stopped, the server raises the signal that stopped it again, which would kill.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, lambda: None)
+    with listening_socket(settings) as listening:
+        log.info("web_serves", host=settings.web_host, port=settings.web_port)
+        await new_server(app).serve(sockets=[listening])
 
 
 class Server(uvicorn.Server):

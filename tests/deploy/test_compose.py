@@ -62,7 +62,7 @@ def test_every_process_is_one_the_command_line_knows_and_every_queue_is_consumed
 
 
 def test_a_stopping_container_is_given_longer_than_its_runs_are() -> None:
-    soft = timedelta(seconds=celery_settings()["worker_soft_shutdown_timeout"])
+    soft = timedelta(seconds=celery_settings(Settings())["worker_soft_shutdown_timeout"])
     for each in OURS.values():
         assert timedelta(seconds=int(each["stop_grace_period"].removesuffix("s"))) > soft + timedelta(
             seconds=15

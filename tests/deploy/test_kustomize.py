@@ -133,7 +133,7 @@ def test_an_overlay_as_documented_replaces_the_settings_of_every_pod(tmp_path: P
 
 
 def test_a_stopping_pod_is_given_longer_than_its_runs_are(ours: list[Object]) -> None:
-    soft = timedelta(seconds=celery_settings()["worker_soft_shutdown_timeout"])
+    soft = timedelta(seconds=celery_settings(load_settings())["worker_soft_shutdown_timeout"])
     for each in ours:
         assert timedelta(seconds=pod(each)["terminationGracePeriodSeconds"]) >= soft + MARGIN
 

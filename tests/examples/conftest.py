@@ -72,9 +72,9 @@ async def said(here: Served, run: str) -> str:
 
 async def delivered(here: Served, run: str) -> Delivery:
     """The delivery of what the bot answered."""
-    row: RunRow = await here.web.ledger.get(run)
+    row: RunRow = await here.web.here.runs.ledger.get(run)
     assert row.state == "done", row.reason
-    return await here.web.deliveries.get(row.result["delivery"])
+    return await here.web.here.deliveries.store.get(row.result["delivery"])
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ class Awake:
 
 async def remembered(here: Served, room: ChannelRef, *texts: str) -> list[Message]:
     """What is remembered of the room, once it reads so."""
-    messages = here.web.observer.messages
+    messages = here.web.here.memory.messages
     async with asyncio.timeout(20):
         while tuple(each.text for each in await messages.last(room, 100)) != texts:
             await asyncio.sleep(0.02)

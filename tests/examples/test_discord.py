@@ -143,7 +143,7 @@ async def test_the_echo_bot_is_always_on(
         await fake.dispatch("MESSAGE_CREATE", fake.message(ANN, "hello"))
         await asyncio.wait_for(fake.echoed.wait(), 10)
         await fake.dispatch("MESSAGE_UPDATE", fake.message(ANN, "hello!", edited=True))
-        messages = here.web.observer.messages
+        messages = here.web.here.memory.messages
         async with asyncio.timeout(10):
             while [each.text for each in await messages.last(room, 10)] != ["hello!", "hello"]:
                 await asyncio.sleep(0.02)
@@ -161,7 +161,7 @@ async def test_the_echo_bot_is_always_on(
 
         run = await hand(stage, room)
         async with asyncio.timeout(10):
-            while not (await here.web.ledger.get(run)).state.ended:
+            while not (await here.web.here.runs.ledger.get(run)).state.ended:
                 await asyncio.sleep(0.02)
         assert await said(here, run) == "Good night, all."
         assert fake.sent == ["hello"]  # what the agent says is delivered by us, not by this bot

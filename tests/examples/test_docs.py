@@ -49,7 +49,7 @@ async def test_the_bot_of_the_page_sees_answers_and_speaks(
             assert await bot.stdout.readline() == b"general Good night, all.\n"
             while (delivery := await delivered(here, run)).state != "sent":
                 await asyncio.sleep(0.01)
-            messages = here.web.observer.messages
+            messages = here.web.here.memory.messages
             while not (seen := await messages.find(room, ["m1"])):
                 await asyncio.sleep(0.01)
         bot.kill()

@@ -145,7 +145,7 @@ async def test_the_echo_bot_is_always_on(bot: Bot, fake: Homeserver, stage: Stag
 
         run = await hand(stage, ROOM)
         async with asyncio.timeout(10):
-            while not (await here.web.ledger.get(run)).state.ended:
+            while not (await here.web.here.runs.ledger.get(run)).state.ended:
                 await asyncio.sleep(0.02)
         assert await said(here, run) == "Good night, all."
 

@@ -69,12 +69,12 @@ async def test_the_echo_bot_is_always_on(serve: Serve, stage: Stage, tokens: Tok
         assert process.stdout
         process.stdin.write(b"hello\n")
         assert await asyncio.wait_for(anext(lines(process.stdout)), 10) == "hello"
-        (message,) = await here.web.observer.messages.last(room, 10)
+        (message,) = await here.web.here.memory.messages.last(room, 10)
         assert (message.text, message.user_id, message.origin) == ("hello", "you", "human")
 
         run_id = await hand(stage, room)
         async with asyncio.timeout(10):
-            while not (await here.web.ledger.get(run_id)).state.ended:
+            while not (await here.web.here.runs.ledger.get(run_id)).state.ended:
                 await asyncio.sleep(0.02)
         assert await said(here, run_id) == "Good night, all."
         process.stdin.close()

@@ -37,7 +37,7 @@ async def test_the_bot_of_the_example_sees_what_people_do(
         user.join(hall.id)
     ann.ask("PUT", f"profile/{ann.id}/displayname", {"displayname": "Ann of the garden"})
     async with awake(homeserver.url, bot.token) as here:
-        messages = here.web.observer.messages
+        messages = here.web.here.memory.messages
         async with asyncio.timeout(20):
             while not await messages.count(garden):  # what was said before it came is not answered
                 await to_thread(ann.say, room, "are you there?")

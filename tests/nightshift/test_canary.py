@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Subject
 from nightshift.deliveries.delivery import NewDelivery
+from nightshift.deployment import close_deployment, deployment, process_settings
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.summaries import Summary
@@ -44,10 +44,10 @@ async def house(
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
     for store in ("STATE", "BROKER", "GRAPH"):
         monkeypatch.setenv(f"NIGHTSHIFT_{store}_URL", f"unix://{graph_socket}?db=0")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     yield graphs
-    await bootstrap.close()
-    bootstrap.settings.cache_clear()
+    await close_deployment()
+    process_settings.cache_clear()
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def logged() -> Iterator[io.StringIO]:
 
 async def plant() -> None:
     """The word in every store that a word can come to."""
-    redis, messages, ledger = bootstrap.state(), bootstrap.messages(), bootstrap.ledger()
-    local = bootstrap.platforms()["local"]
+    redis, messages, ledger = deployment().state, deployment().memory.messages, deployment().runs.ledger
+    local = deployment().platforms.by_name["local"]
     assert isinstance(local, LocalPlatform)
     sent = await local.say(ROOM.id, ANN.id, f"I play the {CANARY}")
     await messages.channels.record_metadata(ROOM, name="Lobby")
@@ -76,24 +76,24 @@ async def plant() -> None:
     )
     await quote("so you play")
     payer = Payer("r", "embedding")
-    await bootstrap.embedding().see_to_waiting(payer, await store_now(redis))
-    assert (await bootstrap.recall().search(CANARY, ROOM, payer=payer)).messages, "it can be recalled"
+    await deployment().memory.embedding.see_to_waiting(payer, await store_now(redis))
+    assert (await deployment().memory.recall.search(CANARY, ROOM, payer=payer)).messages, "it can be recalled"
     await messages.observe([Observed(Kind.EDITED, ROOM, "2", text=f"no, the {CANARY}")])
 
     now = await store_now(redis)
     summary = Summary(f"about a {CANARY}", {"2": 1}, (1, "2"), 2, str(ROOM), now, "r", "m", "v1")
-    await bootstrap.summaries().keep(ROOM, summary, round=0)
+    await deployment().memory.summaries.keep(ROOM, summary, round=0)
     later = Summary(f"more {CANARY}", {"2": 1}, (2, "2"), 2, str(ROOM), now, "r2", "m", "v1")
-    await bootstrap.summaries().keep(ROOM, later, round=1, read=await messages.last(ROOM, 9))
+    await deployment().memory.summaries.keep(ROOM, later, round=1, read=await messages.last(ROOM, 9))
 
-    rules = await bootstrap.rule_book().read()
-    beats = bootstrap.beats()
+    rules = await deployment().heartbeats.rule_book.read()
+    beats = deployment().heartbeats.beats
     await beats.adopt({ROOM: now}, rules, now=now)
     source = source_of(ROOM)
     beat = run_id(source, now)
     assert await beats.may_act(ROOM, beat, ["a hash"], CANARY, rules) is None
-    await bootstrap.deliveries().request(NewDelivery(beat, ROOM, f"A {CANARY}!", agent="default"))
-    await publish_event(redis, bootstrap.keys(), "beat_acted", source, preview=CANARY)
+    await deployment().deliveries.store.request(NewDelivery(beat, ROOM, f"A {CANARY}!", agent="default"))
+    await publish_event(redis, deployment().keys, "beat_acted", source, preview=CANARY)
 
     async def think(run: Run) -> Outcome:
         await run.save({"say": CANARY})
@@ -109,8 +109,8 @@ async def plant() -> None:
 async def quote(words: str) -> None:
     """An agent of ours says the word."""
     text = f"{words} the {CANARY}?"
-    sent = await bootstrap.platforms()["local"].send(Outgoing(ROOM.id, text, words))
-    await bootstrap.messages().record_own(ROOM, sent.message_id, text, at=sent.at)
+    sent = await deployment().platforms.by_name["local"].send(Outgoing(ROOM.id, text, words))
+    await deployment().memory.messages.record_own(ROOM, sent.message_id, text, at=sent.at)
 
 
 async def seek(graphs: Redis, logged: io.StringIO) -> list[str]:
@@ -133,15 +133,15 @@ async def test_a_word_that_was_forgotten_is_nowhere(
     assert len(planted) >= 10, planted
     assert "log" not in planted, "what is said is no matter for logs"
 
-    preview = await bootstrap.forgetting().preview(subject)
+    preview = await deployment().forgetting.preview(subject)
     assert {name for name, count in preview.items() if not count} == (
         set() if subject == ANN else {"replies"}
     )
-    receipt = await bootstrap.forgetting().forget(subject, by="ann")
+    receipt = await deployment().forgetting.forget(subject, by="ann")
 
     assert await seek(house, logged) == []
     assert receipt.counts.keys() == preview.keys()
-    assert not any({**await bootstrap.forgetting().preview(subject), "events": 0}.values())
+    assert not any({**await deployment().forgetting.preview(subject), "events": 0}.values())
 
 
 @pytest.mark.parametrize("left", ["a graph", "summaries"])
@@ -149,16 +149,16 @@ async def test_where_a_user_spoke_is_known_for_as_long_as_there_is_something_of_
     house: Redis, logged: io.StringIO, left: str
 ) -> None:
     await plant()
-    keys, messages = bootstrap.keys(), bootstrap.messages()
+    keys, messages = deployment().keys, deployment().memory.messages
     for each in await messages.last(ROOM, 9):
         await house.delete(keys.message(ROOM, each.id))
     await house.delete(keys.messages(ROOM), keys.spoke_in(ANN))  # as when they are too old to be kept
     if left == "a graph":
-        await bootstrap.summaries().drop(ROOM)
+        await deployment().memory.summaries.drop(ROOM)
     else:
         await command(house, "GRAPH.DELETE", keys.message_graph("default"))
 
-    await bootstrap.forgetting().forget(ANN, by="ann")
+    await deployment().forgetting.forget(ANN, by="ann")
 
     assert await seek(house, logged) == []
 
@@ -174,7 +174,7 @@ async def test_what_an_agent_says_until_its_runs_are_stopped_goes_too(
         return await stop(self, what, dry_run=dry_run)
 
     monkeypatch.setattr(RunForgetter, "forget", say_and_stop)
-    receipt = await bootstrap.forgetting().forget(ANN, by="ann")
+    receipt = await deployment().forgetting.forget(ANN, by="ann")
 
     assert await seek(house, logged) == []
     assert receipt.counts["replies"] == 2

@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from nightshift.base.errors import TransientError
 from nightshift.base.refs import ChannelRef, UserRef
-from nightshift.base.subject import Subject
+from nightshift.base.subject import Forgetter, Subject
 from nightshift.forgetting import Forgetting
+from nightshift.memory.forgetting import MessageForgetter, ReplyForgetter
 from nightshift.memory.limits import Limits
 from nightshift.memory.message import Kind, Origin
 from nightshift.memory.messages import Messages
@@ -43,9 +44,15 @@ def messages(redis: Redis, keys: Keys, limits: Limits) -> Messages:
     return Messages(redis, keys, limits)
 
 
+def forgetting_in(messages: Messages, *others: Forgetter) -> Forgetting:
+    """Forgetting in a memory, and in what else there is."""
+    forgetters: list[Forgetter] = [MessageForgetter(messages), ReplyForgetter(messages), *others]
+    return Forgetting(messages.redis, messages.keys, forgetters, spoke_in=[messages.channels_of])
+
+
 @pytest.fixture
-def forgetting(redis: Redis, keys: Keys, messages: Messages, ledger: Ledger) -> Forgetting:
-    return Forgetting(redis, keys, messages, [RunForgetter(ledger), EventForgetter(ledger)])
+def forgetting(messages: Messages, ledger: Ledger) -> Forgetting:
+    return forgetting_in(messages, RunForgetter(ledger), EventForgetter(ledger))
 
 
 async def everything(redis: Redis, keys: Keys, *, but: str = "") -> AsyncIterator[tuple[str, str]]:
@@ -199,7 +206,7 @@ async def test_what_agents_of_ours_said_to_a_user_is_taken_back_and_does_not_com
 
 async def test_more_replies_than_are_read_at_once_all_go(redis: Redis, keys: Keys, room: Room) -> None:
     messages = Messages(redis, keys, Limits(batch=2))
-    forgetting = Forgetting(redis, keys, messages, [])
+    forgetting = forgetting_in(messages)
     await messages.observe([room.said("1")])
     for n in range(5):
         await messages.record_own(ROOM, f"r{n}", f"{n}", at=room.clock.now)
@@ -279,7 +286,7 @@ async def test_an_interrupted_forgetting_goes_on_where_it_has_to(
     redis: Redis, keys: Keys, messages: Messages, room: Room
 ) -> None:
     breaking = Breaking()
-    forgetting = Forgetting(redis, keys, messages, [breaking])
+    forgetting = forgetting_in(messages, breaking)
     await messages.observe([room.said("1")])
     with pytest.raises(TransientError):
         await forgetting.forget(ANN, by="ann")

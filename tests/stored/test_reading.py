@@ -39,7 +39,7 @@ from nightshift.llm import lexical
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import KeyPool, KeyState
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.forgetting import ReplyForgetter, SummaryForgetter, VectorForgetter
+from nightshift.memory.forgetting import MessageForgetter, ReplyForgetter, SummaryForgetter, VectorForgetter
 from nightshift.memory.message import Kind, Observed, Origin
 from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
@@ -408,9 +408,9 @@ async def test_what_comes_next_is_told_in_order(ledger: Ledger, clock: Clock) ->
 
 
 async def test_the_overview_tells_who_is_there_and_what_the_day_was(
-    ledger: Ledger, switches: Switches
+    ledger: Ledger, switches: Switches, redis: Redis, keys: Keys
 ) -> None:
-    overview = await read_overview(ledger, switches)
+    overview = await read_overview(ledger, switches, AgentLiveness(redis, keys))
 
     assert (overview.ready, overview.why, overview.warnings) == (True, [], [])
     assert {
@@ -471,9 +471,10 @@ WHY_RUNS = {
 
 @pytest.mark.parametrize("run", WHY_RUNS)
 async def test_why_a_run_stands_where_it_does_is_told(
-    ledger: Ledger, switches: Switches, redis: Redis, run: str
+    ledger: Ledger, deliveries: Deliveries, redis: Redis, keys: Keys, run: str
 ) -> None:
-    assert (await why_run(ledger, switches, redis, run)).says == WHY_RUNS[run]
+    answer = await why_run(ledger, deliveries, AgentLiveness(redis, keys), redis, run)
+    assert answer.says == WHY_RUNS[run]
 
 
 async def test_what_became_of_the_slot_of_a_job_is_told(ledger: Ledger) -> None:
@@ -488,16 +489,17 @@ async def test_what_became_of_the_slot_of_a_job_is_told(ledger: Ledger) -> None:
 
 
 async def test_why_a_channel_does_not_beat_is_told(
-    ledger: Ledger, switches: Switches, freeze: Freeze
+    ledger: Ledger, messages: Messages, switches: Switches, freeze: Freeze
 ) -> None:
-    frozen = await why_channel(ledger, await switches.read(), SETTINGS.heartbeat, DM)
+    channels = messages.channels
+    frozen = await why_channel(ledger, channels, await switches.read(), SETTINGS.heartbeat, DM)
     assert frozen.says[:2] == [
         "discord:dm-1 does not beat: bob froze every call and send at 2026-11-20 12:00:02 UTC: noon; "
         "`nightshift thaw` opens it.",
         "Its beat of 2026-11-20 12:00:01 UTC was skipped by the rule paused: by ann.",
     ]
     await freeze.thaw("ann")
-    paused = await why_channel(ledger, await switches.read(), SETTINGS.heartbeat, DM)
+    paused = await why_channel(ledger, channels, await switches.read(), SETTINGS.heartbeat, DM)
     assert paused.says[0] == "discord:dm-1 does not beat: it is paused by ann."
 
 
@@ -830,8 +832,10 @@ async def test_rules_that_a_person_changed_hold(redis: Redis, keys: Keys) -> Non
     assert rules == HeartbeatRules(interval=timedelta(minutes=10), acts_per_day=6)
 
 
-async def test_the_view_of_a_channel_tells_its_beats_that_were_not(ledger: Ledger) -> None:
-    view = await view_channel(ledger, LOBBY)
+async def test_the_view_of_a_channel_tells_its_beats_that_were_not(
+    ledger: Ledger, messages: Messages, beats: Beats
+) -> None:
+    view = await view_channel(ledger, messages, beats, LOBBY)
     assert view.messages == 18
     assert [(skip.reason, skip.times, skip.nominal) for skip in view.skips] == [
         ("missed", 395, at("17T18:10:08.494")),
@@ -1087,7 +1091,9 @@ def forgetting(
 ) -> Forgetting:
     redis, keys = ledger.redis, ledger.keys
     vectors, summaries = VectorForgetter(recalled, messages), Summaries(redis, keys, clock=clock)
-    others = (
+    forgetters = (
+        MessageForgetter(messages),
+        ReplyForgetter(messages),
         RunForgetter(ledger),
         DeliveryForgetter(deliveries),
         RoomForgetter([LocalPlatform("local", redis, keys)]),
@@ -1097,7 +1103,8 @@ def forgetting(
         SummaryForgetter(summaries),
         EventForgetter(ledger),
     )
-    return Forgetting(redis, keys, messages, others, spoke_in=[vectors.channels_of, summaries.channels_of])
+    spoke_in = [messages.channels_of, vectors.channels_of, summaries.channels_of]
+    return Forgetting(redis, keys, forgetters, spoke_in=spoke_in)
 
 
 async def test_what_was_forgotten_stays_so(forgetting: Forgetting, messages: Messages, clock: Clock) -> None:

@@ -19,8 +19,8 @@ import pytest
 from redbeat.schedulers import RedBeatSchedulerEntry
 from redis import Redis
 
-from nightshift import bootstrap
 from nightshift.controls.switches import Switches
+from nightshift.deployment import process_settings
 from nightshift.jobs.row import Job, Need, always, flag
 from nightshift.jobs.table import JobStatus, Rows, read_table
 from nightshift.runs.ledger import Ledger
@@ -69,7 +69,7 @@ class Deployment:
         from workers.app import App, celery_settings  # reads the settings, which are this test's by now
 
         app = App("beat-of-a-test", set_as_current=False)
-        app.conf.update(celery_settings())
+        app.conf.update(celery_settings(process_settings()))
         beat = Scheduler(app)
         beat.rows = Rows({job.name: job for job in jobs}, {}, {})
         self._open.callback(beat.close)
@@ -107,7 +107,7 @@ class Deployment:
 
     def flip(self, *, model: bool, paused: str) -> None:
         async def flip(client: Any) -> None:
-            switches = Switches(client, KEYS, bootstrap.settings())
+            switches = Switches(client, KEYS, process_settings())
             await switches.set("chat_llm_enabled", model)
             await (switches.resume(paused) if model else switches.pause(paused, by="ada"))
 
@@ -125,7 +125,7 @@ def deployment(redis_socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NIGHTSHIFT_STATE_URL", state_url)
     monkeypatch.setenv("NIGHTSHIFT_BROKER_URL", f"redis+socket://{redis_socket}?virtual_host={BROKER}")
     monkeypatch.setenv("NIGHTSHIFT_MODEL__URL", "http://127.0.0.1:9")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     socket = str(redis_socket)
     with (
         Redis(unix_socket_path=socket, db=STATE, decode_responses=True) as store,
@@ -136,7 +136,7 @@ def deployment(redis_socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             yield found
         store.flushdb()
         broker.flushdb()
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def test_every_tick_says_that_beat_is_alive_and_closing_leaves_no_file(
 ) -> None:
     if store == "away":
         monkeypatch.setenv("NIGHTSHIFT_STATE_URL", "redis://127.0.0.1:1/0")
-        bootstrap.settings.cache_clear()
+        process_settings.cache_clear()
     beat = deployment.beat(job("tidy"))
     (file,) = (tmp_path / "run").glob("beat@*.alive")
     os.utime(file, (0, 0))

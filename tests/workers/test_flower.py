@@ -24,7 +24,6 @@ import pytest
 from flower.urls import handlers
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.machine.credentials import make_flower_credentials
 from nightshift.runs.states import State
 from nightshift.settings import load_settings
@@ -206,10 +205,9 @@ def test_metrics_count_the_runs_task(flower: Watched) -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_workers_send_events_only_if_told_to(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
+def test_workers_send_events_only_if_told_to(wanted: bool) -> None:
     told = load_settings(**({"task_events": True} if wanted else {}))
-    monkeypatch.setattr(bootstrap, "settings", lambda: told)
-    found = celery_settings()
+    found = celery_settings(told)
     assert (found["worker_send_task_events"], found["task_send_sent_event"]) == (wanted, wanted)
 
 

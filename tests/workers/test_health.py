@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
+from nightshift.deployment import Deployment
+from nightshift.graph.census import graph_resource
 from nightshift.processes.liveness_file import Liveness
-from nightshift.processes.resources import Part, Parts
+from nightshift.processes.resources import Resource, Resources
 from nightshift.settings import load_settings
 from tests.workers.conftest import until
 from workers import health
@@ -186,7 +187,7 @@ def test_it_can_be_stopped_on_its_own_loop_and_from_many_threads(home: LoopThrea
 
 
 @pytest.fixture
-async def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
+async def resources(monkeypatch: pytest.MonkeyPatch) -> Resources:
     async def start() -> str:
         return "engine"
 
@@ -195,34 +196,35 @@ async def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
 
     async def close(_: str) -> None: ...
 
-    parts = Parts(Part("engine", start, fail, close))
-    monkeypatch.setattr(bootstrap, "parts", lambda: parts)
-    return parts
+    resources = Resources(Resource("engine", start, fail, close))
+    monkeypatch.setattr(health, "deployment", lambda: SimpleNamespace(resources=resources))
+    return resources
 
 
 async def test_a_tick_with_nothing_alive_asks_redis_nothing(
     redis: Redis, redis_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = load_settings(state_url=f"unix://{redis_socket}?db=0", graph_url=f"unix://{redis_socket}?db=0")
-    monkeypatch.setattr(bootstrap, "settings", lambda: given)
+    here = Deployment(given)
+    monkeypatch.setattr(health, "deployment", lambda: here)
 
     async def commands() -> int:
         return int((await redis.info("stats"))["total_commands_processed"])
 
     before = await commands()
     for _ in range(10):
-        await health._look_after_parts()
+        await health._look_after_resources()
     assert await commands() - before == 1  # our own question
 
 
-async def test_a_part_that_ends_the_process_when_pinged_does_not_end_the_ticker(
-    parts: Parts, home: LoopThread
+async def test_a_resource_that_ends_the_process_when_pinged_does_not_end_the_ticker(
+    resources: Resources, home: LoopThread
 ) -> None:
-    async with parts.use("engine"):
+    async with resources.use("engine"):
         pass
-    ticker = started(home, health._look_after_parts)
+    ticker = started(home, health._look_after_resources)
     async with asyncio.timeout(5):
-        while parts.report()[0]["crashes"] == 0:
+        while resources.report()[0]["crashes"] == 0:
             await asyncio.sleep(0.01)
     assert ticker.problem() == ""
     await asyncio.to_thread(ticker.stop)
@@ -274,7 +276,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(health, "report", keep)
     monkeypatch.setattr(health, "_say_goodbye", goodbye)
-    monkeypatch.setattr(bootstrap, "state", lambda: None)
+    here = SimpleNamespace(resources=Resources(graph_resource(None)), state=None, keys=None)
+    monkeypatch.setattr(health, "deployment", lambda: here)
     return told
 
 
@@ -289,7 +292,7 @@ def test_a_worker_is_ready_while_its_broker_is_connected_and_its_ticker_lives(
         if dies.is_set():
             raise SystemExit(1)
 
-    monkeypatch.setattr(health, "_look_after_parts", tick)
+    monkeypatch.setattr(health, "_look_after_resources", tick)
     step = SignOfLife(worker)
 
     def look() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from celery.signals import worker_shutting_down
 from celery.worker import state
 from kombu import Connection
 
-from nightshift import bootstrap
+from nightshift.deployment import process_settings
 from nightshift.processes.liveness_file import Liveness
 from nightshift.runs.queues import QUEUE_NAMES
 from workers.start import worker_arguments
@@ -112,9 +112,9 @@ def test_a_consumer_that_waits_for_its_broker_is_alive_and_not_ready(
 @pytest.fixture
 def fresh_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.delenv("NIGHTSHIFT_CONCURRENCY", raising=False)
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     yield monkeypatch
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 def test_a_role_decides_queues_and_concurrency_unless_that_is_set(fresh_settings: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_role_decides_queues_and_concurrency_unless_that_is_set(fresh_settings
         worker_arguments(upkeep)
     )
     fresh_settings.setenv("NIGHTSHIFT_CONCURRENCY", "7")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     everything = worker_arguments(Namespace(role="all", name="small"))
     assert {"--hostname=small@%h", "--concurrency=7"} <= set(everything)
     (queues,) = (word.partition("=")[2] for word in everything if word.startswith("--queues"))

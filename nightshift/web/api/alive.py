@@ -50,8 +50,8 @@ async def alive(request: Request, bot: AgentsBot, sign: SignOfLife) -> Heard:
         if not is_id(sign.user_id):
             raise BadQuery("user_id holds what cannot be seen; give the bot's own id as its messages bear it")
         user = UserRef(sign.platform, sign.user_id)
-        await web.observer.messages.learn_own_user(user, agent=bot.agent.name, tenant=bot.agent.tenant)
-    await web.liveness.report(
+        await web.here.memory.messages.learn_own_user(user, agent=bot.agent.name, tenant=bot.agent.tenant)
+    await web.here.agents.liveness.report(
         bot.agent,
         Presence(
             sign.platform,

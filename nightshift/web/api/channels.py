@@ -8,14 +8,13 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightshift import agents, bootstrap
 from nightshift.access.tokens import Token
 from nightshift.base.errors import UnknownChannel
 from nightshift.base.refs import ChannelRef
 from nightshift.channels.audience import audience_of
+from nightshift.channels.by_hand import change_channel
 from nightshift.channels.channel import Channel
-from nightshift.channels.channels import Channels
-from nightshift.status.channel import ChannelView, view_channel
+from nightshift.status.channel import ChannelView
 from nightshift.store.pages import Place
 from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Operator, Reader
@@ -111,7 +110,7 @@ async def list_channels(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ChannelPage:
     place = Place.parse(after) if after is not None else None
-    page = await channels_of(Web.of(request)).page(limit=limit, after=place, tenant=token.tenant)
+    page = await Web.of(request).here.channels.store.page(limit=limit, after=place, tenant=token.tenant)
     rows = [ChannelRow.of(channel) for channel in page.rows]
     return ChannelPage(channels=rows, next=str(page.next) if page.next else None)
 
@@ -119,20 +118,20 @@ async def list_channels(
 @router.get("/{ref:path}", summary="Show one channel, and why its last beats were not", responses=NOT_THERE)
 async def show_channel(request: Request, token: Reader, ref: RefPath) -> ChannelStory:
     channel = await visible(Web.of(request), token, ref)
-    return ChannelStory.of_view(await view_channel(Web.of(request).ledger, channel.ref))
+    return ChannelStory.of_view(await Web.of(request).here.status.channel(channel.ref))
 
 
 @router.post("/{ref:path}/pause", summary="Let no heartbeat come until it is resumed", responses=NOT_THERE)
 async def pause(request: Request, token: Operator, ref: RefPath) -> Done:
     channel = await visible(Web.of(request), token, ref)
-    await channels_of(Web.of(request)).pause(channel.ref, by=token.name)
+    await Web.of(request).here.channels.store.pause(channel.ref, by=token.name)
     return Done(says=f"{channel.ref} is paused; messages are remembered all the same")
 
 
 @router.post("/{ref:path}/resume", summary="Let heartbeats come again", responses=NOT_THERE)
 async def resume(request: Request, token: Operator, ref: RefPath) -> Done:
     channel = await visible(Web.of(request), token, ref)
-    await channels_of(Web.of(request)).resume(channel.ref, by=token.name)
+    await Web.of(request).here.channels.store.resume(channel.ref, by=token.name)
     return Done(says=f"{channel.ref} is no longer paused")
 
 
@@ -143,25 +142,22 @@ async def resume(request: Request, token: Operator, ref: RefPath) -> Done:
 )
 async def change(request: Request, token: Operator, ref: RefPath, settings: ChannelSettings) -> ChannelRow:
     channel = await visible(Web.of(request), token, ref)
-    agent = agents.of(bootstrap.settings(), settings.agent) if settings.agent else None
-    return ChannelRow.of(
-        await channels_of(Web.of(request)).set(
-            channel.ref,
-            by=token.name,
-            audience=settings.audience,
-            quiet_hours=settings.quiet_hours,
-            agent=agent,
-        )
+    here = Web.of(request).here
+    changed = await change_channel(
+        here.channels.store,
+        here.agents.of,
+        channel.ref,
+        by=token.name,
+        audience=settings.audience,
+        quiet_hours=settings.quiet_hours,
+        agent=settings.agent,
     )
-
-
-def channels_of(web: Web) -> Channels:
-    return Channels(web.ledger.redis, web.ledger.keys)
+    return ChannelRow.of(changed)
 
 
 async def visible(web: Web, token: Token, ref: str) -> Channel:
     """The channel, if there is one that the bearer may see."""
-    channel = await channels_of(web).find(ChannelRef.parse(ref))
+    channel = await web.here.channels.store.find(ChannelRef.parse(ref))
     if channel is None or not token.sees(channel.tenant):
         raise UnknownChannel(f"no channel is called {ref!r}; GET /v1/channels lists those that are known")
     return channel

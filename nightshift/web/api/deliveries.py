@@ -140,7 +140,7 @@ async def list_deliveries(
         tenant=token.tenant,
     )
     place = Place.parse(after) if after is not None else None
-    page = await read_deliveries(Web.of(request).deliveries, wanted, limit=limit, after=place)
+    page = await read_deliveries(Web.of(request).here.deliveries.store, wanted, limit=limit, after=place)
     rows = [DeliveryView.of(delivery) for delivery in page.rows]
     return DeliveryPage(deliveries=rows, next=str(page.next) if page.next else None)
 
@@ -174,7 +174,7 @@ async def pull(
     async def look() -> list[Delivery] | timedelta | None:
         channels = None
         if platform and process:
-            there = await web.liveness.find(bot.agent, platform, process)
+            there = await web.here.agents.liveness.find(bot.agent, platform, process)
             if there is None:
                 return UNTIL_CONNECTED
             if there.channels:
@@ -218,25 +218,25 @@ async def failed(request: Request, bot: AgentsBot, id: IdPath, told: HasFailed) 
 async def decide(request: Request, token: Operator, id: IdPath, resolution: Resolution) -> Done:
     web = Web.of(request)
     await visible(web, token, id)
-    delivery = await resolve(web.deliveries, id, resolution.verdict, by=token.name)
+    delivery = await resolve(web.here.deliveries.store, id, resolution.verdict, by=token.name)
     return Done(says=f"it is {delivery.state}: {delivery.reason}", run=delivery.run)
 
 
 @router.get("/{id:path}", summary="Show one delivery", responses=REFUSALS | NOT_THERE)
 async def show(request: Request, token: Reader, id: IdPath) -> DeliveryView:
     web = Web.of(request)
-    (delivery,) = await web.deliveries.explained([await visible(web, token, id)])
+    (delivery,) = await web.here.deliveries.store.explained([await visible(web, token, id)])
     return DeliveryView.of(delivery)
 
 
 async def visible(web: Web, token: Token, id: str) -> Delivery:
     """The delivery, if the bearer may know of it; somebody else's is answered like one that is not there."""
-    delivery = await web.deliveries.find(id)
+    delivery = await web.here.deliveries.store.find(id)
     if delivery is None or not token.sees(delivery.tenant):
         raise UnknownDelivery(f"no delivery is called {id!r}; GET /v1/deliveries lists those that are kept")
     return delivery
 
 
 def _post(web: Web, agent: Agent) -> BotPost:
-    record_own = recording_in(web.observer.messages)
-    return BotPost(web.deliveries, web.freeze, record_own, agent.tenant, agent.name)
+    record_own = recording_in(web.here.memory.messages)
+    return BotPost(web.here.deliveries.store, web.here.controls.freeze, record_own, agent.tenant, agent.name)

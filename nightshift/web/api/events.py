@@ -87,7 +87,7 @@ async def _frames(web: Web, token: Token, after: str | None) -> AsyncIterator[by
         async for frame in frames:
             if frame.id and clock() >= look_again:
                 with suppress(RedisError):  # a store that is away has nothing new to give away either
-                    if not await web.tokens.holds(token):
+                    if not await web.here.access.tokens.holds(token):
                         return
                 look_again = clock() + LOOK_AGAIN_S
             yield _encoded(frame)

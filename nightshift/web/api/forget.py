@@ -9,11 +9,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightshift import bootstrap
 from nightshift.base.errors import BadQuery
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.web.api.views import View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, KeeperAdmin
+from nightshift.web.state import Web
 
 router = APIRouter(prefix="/forget", tags=["forget"], responses=REFUSALS)
 Name = Annotated[str, Field(max_length=4_000, description="PLATFORM:ID, as in discord:1234")]
@@ -48,8 +48,9 @@ class Forgotten(BaseModel):
 
 
 @router.get("", summary="List what was forgotten so far, the latest first")
-async def receipts(token: KeeperAdmin) -> list[ReceiptView]:
-    return [ReceiptView.model_validate(each) for each in await bootstrap.forgetting().receipts()]
+async def receipts(request: Request, token: KeeperAdmin) -> list[ReceiptView]:
+    found = await Web.of(request).here.forgetting.receipts()
+    return [ReceiptView.model_validate(each) for each in found]
 
 
 @router.post(
@@ -59,9 +60,10 @@ async def receipts(token: KeeperAdmin) -> list[ReceiptView]:
 )
 async def forget(request: Request, token: KeeperAdmin, wanted: Subject) -> Forgotten:
     subject = _subject(wanted)
+    forgetting = Web.of(request).here.forgetting
     if wanted.dry_run:
-        return Forgotten(counts=await bootstrap.forgetting().preview(subject), receipt=None)
-    receipt = await bootstrap.forgetting().forget(subject, by=token.name)
+        return Forgotten(counts=await forgetting.preview(subject), receipt=None)
+    receipt = await forgetting.forget(subject, by=token.name)
     return Forgotten(counts=receipt.counts, receipt=ReceiptView.model_validate(receipt))
 
 

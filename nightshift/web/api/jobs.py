@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Query, Request
 
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
 from nightshift.jobs.view import read_jobs, view_job
-from nightshift.status.why_job import why_job
 from nightshift.web.api.views import Done, Instant, JobPage, JobRow, Reason
 from nightshift.web.guard import REFUSALS, Keeper, KeeperOperator
 from nightshift.web.problems import may_answer
@@ -31,14 +30,14 @@ async def list_jobs(
 ) -> JobPage:
     jobs = [
         JobRow.model_validate(job)
-        for job in await read_jobs(Web.of(request).ledger, after=after, limit=limit + 1)
+        for job in await read_jobs(Web.of(request).here.runs.ledger, after=after, limit=limit + 1)
     ]
     return JobPage(jobs=jobs[:limit], next=jobs[limit - 1].name if len(jobs) > limit else None)
 
 
 @router.get("/{name}", summary="Show one job")
 async def show_job(request: Request, token: Keeper, name: JobPath) -> JobRow:
-    return JobRow.model_validate(await view_job(Web.of(request).ledger, name))
+    return JobRow.model_validate(await view_job(Web.of(request).here.runs.ledger, name))
 
 
 @router.get("/{name}/why", summary="Say whether a job is on, and what became of its slot")
@@ -48,7 +47,7 @@ async def why(
     name: JobPath,
     at: Annotated[Instant | None, Query(description="the slot at or before this instant")] = None,
 ) -> Reason:
-    return Reason.model_validate(await why_job(Web.of(request).ledger, name, at=at))
+    return Reason.model_validate(await Web.of(request).here.status.why_job(name, at=at))
 
 
 @router.post(
@@ -58,7 +57,7 @@ async def why(
     responses=may_answer({409: "it leaves no runs, or cannot be run"}),
 )
 async def run(request: Request, token: KeeperOperator, name: JobPath) -> Done:
-    made, job = await run_job(Web.of(request).ledger, name, by=token.name)
+    made, job = await run_job(Web.of(request).here.runs.ledger, name, by=token.name)
     off = "" if job.on else f"; the job is off ({job.why}) and is run all the same"
     return Done(says=f"it is recorded{off}", run=made)
 
@@ -66,12 +65,12 @@ async def run(request: Request, token: KeeperOperator, name: JobPath) -> Done:
 @router.post("/{name}/pause", summary="Keep a job from coming due until it is resumed")
 async def pause(request: Request, token: KeeperOperator, name: JobPath) -> Done:
     web = Web.of(request)
-    await pause_job(web.ledger, web.switches, name, by=token.name)
+    await pause_job(web.here.runs.ledger, web.here.controls.switches, name, by=token.name)
     return Done(says=f"{name} is paused; beat heeds it within seconds")
 
 
 @router.post("/{name}/resume", summary="Let a paused job come due again")
 async def resume(request: Request, token: KeeperOperator, name: JobPath) -> Done:
     web = Web.of(request)
-    await resume_job(web.ledger, web.switches, name, by=token.name)
+    await resume_job(web.here.runs.ledger, web.here.controls.switches, name, by=token.name)
     return Done(says=f"{name} is no longer paused; beat heeds it within seconds")

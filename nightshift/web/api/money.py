@@ -7,10 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from nightshift import bootstrap
 from nightshift.controls.freeze import describe_thaw
 from nightshift.money.budget import read_budget
-from nightshift.money.caps import LARGEST, Caps
+from nightshift.money.caps import LARGEST
 from nightshift.money.costs import KEPT_DAYS, read_costs
 from nightshift.money.payer import Level, Listed
 from nightshift.store.client import store_now
@@ -82,21 +81,21 @@ class Reason(BaseModel):
 
 @router.get("/budget", summary="Say what was spent today, by whom, and what may be")
 async def show_budget(request: Request, token: Keeper) -> BudgetView:
-    ledger = Web.of(request).ledger
-    return BudgetView.model_validate(await read_budget(ledger, _caps(request)))
+    ledger = Web.of(request).here.runs.ledger
+    return BudgetView.model_validate(await read_budget(ledger, Web.of(request).here.money.caps))
 
 
 @router.put("/budget/cap", summary="Change a cap while everything runs", responses=BODY_REFUSALS)
 async def set_cap(
     request: Request, token: KeeperAdmin, cap: NewCap, level: LevelQuery, name: NameQuery = ""
 ) -> Done:
-    await _caps(request).set(level, name, cap.micro_usd, by=token.name)
+    await Web.of(request).here.money.caps.set(level, name, cap.micro_usd, by=token.name)
     return Done(says="it counts from the next call on")
 
 
 @router.delete("/budget/cap", summary="Let the cap that the settings give apply again")
 async def unset_cap(request: Request, token: KeeperAdmin, level: LevelQuery, name: NameQuery = "") -> Done:
-    await _caps(request).unset(level, name, by=token.name)
+    await Web.of(request).here.money.caps.unset(level, name, by=token.name)
     return Done(says="the settings apply again")
 
 
@@ -107,7 +106,7 @@ async def list_costs(
     by: Listed = Listed.JOB,
     days: Annotated[int, Query(ge=1, le=KEPT_DAYS, description="up to today (UTC)")] = 30,
 ) -> CostList:
-    ledger = Web.of(request).ledger
+    ledger = Web.of(request).here.runs.ledger
     today = (await store_now(ledger.redis)).date()
     rows = await read_costs(ledger.redis, ledger.keys, by, until=today, days=days)
     return CostList(costs=[CostView.model_validate(row) for row in rows])
@@ -115,14 +114,11 @@ async def list_costs(
 
 @router.post("/freeze", summary="Stop every call and send, everywhere, within 5 s", responses=BODY_REFUSALS)
 async def freeze(request: Request, token: KeeperAdmin, why: Reason) -> FreezingView:
-    return FreezingView.model_validate(await Web.of(request).freeze.freeze(token.name, why.reason))
+    return FreezingView.model_validate(
+        await Web.of(request).here.controls.freeze.freeze(token.name, why.reason)
+    )
 
 
 @router.post("/thaw", summary="Let calls and sends be made again; what waited comes back one by one")
 async def thaw(request: Request, token: KeeperAdmin) -> Done:
-    return Done(says=describe_thaw(await Web.of(request).freeze.thaw(token.name)))
-
-
-def _caps(request: Request) -> Caps:
-    ledger = Web.of(request).ledger
-    return Caps(ledger.redis, ledger.keys, bootstrap.settings().budget)
+    return Done(says=describe_thaw(await Web.of(request).here.controls.freeze.thaw(token.name)))

@@ -90,7 +90,7 @@ async def observe(request: Request, bot: AgentsBot, seen: Seen) -> Taken:
     """Telling the same again changes nothing: a message is known by its platform's id."""
     messages = [_observed(seen.platform, each) for each in seen.messages]
     channels = [_channel(seen.platform, each) for each in seen.channels if is_id(each.id)]
-    told = await Web.of(request).observer.observe(
+    told = await Web.of(request).here.intake.observer.observe(
         bot.agent, [each for each in messages if isinstance(each, Observed)], channels
     )
     outcomes = iter(told.outcomes)

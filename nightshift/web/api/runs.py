@@ -13,7 +13,6 @@ from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import LONGEST_RUN_ID, RunRow
 from nightshift.runs.search import RunPlace, Wanted, read_runs
 from nightshift.runs.states import State
-from nightshift.status.why_run import why_run
 from nightshift.web.api.views import Done, Instant, Reason, RunPage, RunStory, RunView
 from nightshift.web.guard import REFUSALS, Operator, Reader
 from nightshift.web.problems import may_answer
@@ -47,7 +46,7 @@ async def list_runs(
         tenant=token.tenant,
     )
     place = RunPlace.parse(after) if after is not None else None
-    page = await read_runs(Web.of(request).ledger, wanted, limit=limit, after=place)
+    page = await read_runs(Web.of(request).here.runs.ledger, wanted, limit=limit, after=place)
     runs = [RunView.model_validate(row) for row in page.rows]
     return RunPage(runs=runs, next=str(page.next) if page.next else None)
 
@@ -56,7 +55,7 @@ async def list_runs(
 async def why(request: Request, token: Reader, run: RunPath) -> Reason:
     web = Web.of(request)
     await visible(web, token, run)
-    return Reason.model_validate(await why_run(web.ledger, web.switches, web.broker, run))
+    return Reason.model_validate(await web.here.status.why_run(run))
 
 
 @router.get("/{run:path}", summary="Tell the story of one run", responses=NOT_THERE)
@@ -72,7 +71,7 @@ async def show_run(request: Request, token: Reader, run: RunPath) -> RunStory:
 async def cancel(request: Request, token: Operator, run: RunPath) -> Done:
     web = Web.of(request)
     await visible(web, token, run)
-    answer = await web.ledger.cancel(run, reason=f"cancelled by {token.name}")
+    answer = await web.here.runs.ledger.cancel(run, reason=f"cancelled by {token.name}")
     says = "it is cancelled" if answer == "settled" else "it is running; its worker stops it within seconds"
     return Done(says=says, run=run)
 
@@ -85,13 +84,13 @@ async def cancel(request: Request, token: Operator, run: RunPath) -> Done:
 async def requeue(request: Request, token: Operator, run: RunPath) -> Done:
     web = Web.of(request)
     await visible(web, token, run)
-    await requeue_run(web.ledger, run, by=token.name)
+    await requeue_run(web.here.runs.ledger, run, by=token.name)
     return Done(says="it waits again", run=run)
 
 
 async def visible(web: Web, token: Token, run: str) -> RunRow:
     """The run, if the bearer may know of it; somebody else's is answered like one that is not there."""
-    row = await web.ledger.find(run)
+    row = await web.here.runs.ledger.find(run)
     if row is None or not token.sees(row.tenant):
         raise UnknownRun(f"no run is called {run!r}; GET /v1/runs lists those that are kept")
     return row

@@ -23,7 +23,10 @@ async def list_schedules(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> SchedulePage:
     page = await read_schedules(
-        Web.of(request).ledger, limit=limit, after=Place.parse(after) if after else None, tenant=token.tenant
+        Web.of(request).here.runs.ledger,
+        limit=limit,
+        after=Place.parse(after) if after else None,
+        tenant=token.tenant,
     )
     rows = [ScheduleRow.model_validate(view) for view in page.rows]
     return SchedulePage(schedules=rows, next=str(page.next) if page.next else None)

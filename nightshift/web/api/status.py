@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from nightshift import bootstrap
-from nightshift.status.overview import read_overview
 from nightshift.web.api.views import Standing
 from nightshift.web.guard import REFUSALS, Keeper
 from nightshift.web.state import Web
@@ -15,6 +13,5 @@ router = APIRouter(prefix="/status", tags=["status"], responses=REFUSALS)
 
 @router.get("", summary="Say whether the deployment is ready, and who is there")
 async def status(request: Request, token: Keeper) -> Standing:
-    web = Web.of(request)
-    overview = await read_overview(web.ledger, web.switches, bootstrap.settings())
+    overview = await Web.of(request).here.status.overview()
     return Standing.model_validate(overview)

@@ -134,26 +134,26 @@ async def ask(
 ) -> WorkView | Response:
     """The work is claimed: renew it within its lease while you think, then reply or decline."""
     web = Web.of(request)
-    look = partial(web.work.claim, bot.agent, by=bot.name, call=uuid.uuid4().hex)
+    look = partial(web.here.work.pull.claim, bot.agent, by=bot.name, call=uuid.uuid4().hex)
     work = await web.waiting.until_found(request, bot.agent, timedelta(seconds=wait), look)
     if work is None:
         return Response(status_code=204)
-    return WorkView.of(work, await web.observer.messages.last(work.assignment.channel, CONTEXT))
+    return WorkView.of(work, await web.here.memory.messages.last(work.assignment.channel, CONTEXT))
 
 
 @router.post("/{run:path}/renew", summary="Keep work while the bot thinks", responses=NOT_OURS)
 async def renew(request: Request, bot: AgentsBot, run: WorkPath, claim: Claim) -> Held:
-    return Held(stop=await Web.of(request).work.renew(bot.agent, run, claim.token))
+    return Held(stop=await Web.of(request).here.work.pull.renew(bot.agent, run, claim.token))
 
 
 @router.post("/{run:path}/reply", summary="Answer, where the work came from", responses=NOT_OURS)
 async def reply(request: Request, bot: AgentsBot, run: WorkPath, said: Reply) -> Said:
     """Safe to repeat; the answer is given once."""
-    delivery = await Web.of(request).work.reply(bot.agent, run, said.token, said.text)
+    delivery = await Web.of(request).here.work.pull.reply(bot.agent, run, said.token, said.text)
     return Said(delivery=delivery.id, by=delivery.by, state=delivery.state)
 
 
 @router.post("/{run:path}/decline", summary="End work without a word", responses=NOT_OURS)
 async def decline(request: Request, bot: AgentsBot, run: WorkPath, declined: Decline) -> Declined:
-    await Web.of(request).work.decline(bot.agent, run, declined.token, declined.reason)
+    await Web.of(request).here.work.pull.decline(bot.agent, run, declined.token, declined.reason)
     return Declined(run=run)

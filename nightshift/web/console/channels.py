@@ -15,9 +15,9 @@ from nightshift.channels.audience import EVERYONE, audience_of, server_audience
 from nightshift.channels.channel import NEVER, Channel
 from nightshift.deliveries.listing import Wanted, read_deliveries
 from nightshift.heartbeats.row import source_of
-from nightshift.status.channel import ChannelView, view_channel
+from nightshift.status.channel import ChannelView
 from nightshift.store.pages import Place
-from nightshift.web.api.channels import channels_of, visible
+from nightshift.web.api.channels import visible
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
@@ -39,7 +39,7 @@ async def draw_channels(web: Web, token: Token, after: str) -> str:
     shown = partial(page, "channels.html", after=after)
     try:
         place = Place.parse(after) if after else None
-        found = await channels_of(web).page(limit=ON_A_PAGE, after=place, tenant=token.tenant)
+        found = await web.here.channels.store.page(limit=ON_A_PAGE, after=place, tenant=token.tenant)
     except BadQuery as error:
         return shown(page=None, problem=str(error))
     return shown(page=found, problem="", heard_by=heard_by)
@@ -55,19 +55,19 @@ async def channel(request: Request, ref: str) -> None:
         return (await visible(web, token, ref)).ref
 
     async def pause(token: Token, _: str) -> str:
-        await channels_of(web).pause(await changeable(token), by=token.name)
+        await web.here.channels.store.pause(await changeable(token), by=token.name)
         return "Paused; messages are remembered all the same."
 
     async def resume(token: Token, _: str) -> str:
-        await channels_of(web).resume(await changeable(token), by=token.name)
+        await web.here.channels.store.resume(await changeable(token), by=token.name)
         return "No longer paused."
 
     async def audience(token: Token, choice: str) -> str:
-        changed = await channels_of(web).set(await changeable(token), by=token.name, audience=choice)
+        changed = await web.here.channels.store.set(await changeable(token), by=token.name, audience=choice)
         return f"What is said there may come to be known by: {heard_by(changed)}."
 
     async def quiet(token: Token, hours: str) -> str:
-        changed = await channels_of(web).set(await changeable(token), by=token.name, quiet_hours=hours)
+        changed = await web.here.channels.store.set(await changeable(token), by=token.name, quiet_hours=hours)
         return f"Quiet hours: {QUIET[changed.quiet_hours]}."
 
     here.live(
@@ -82,9 +82,9 @@ async def draw_channel(web: Web, token: Token, ref: str) -> str:
         known = await visible(web, token, ref)
     except (UnknownChannel, BadQuery):
         return page("channel.html", view=None, id=ref)
-    view = await view_channel(web.ledger, known.ref)
+    view = await web.here.status.channel(known.ref)
     deliveries = await read_deliveries(
-        web.deliveries, Wanted(channel=known.ref, tenant=token.tenant), limit=DELIVERIES
+        web.here.deliveries.store, Wanted(channel=known.ref, tenant=token.tenant), limit=DELIVERIES
     )
     return page(
         "channel.html",

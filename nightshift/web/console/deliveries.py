@@ -36,7 +36,7 @@ async def deliveries(request: Request, state: str = "", channel: str = "", after
     async def decide(verdict: Verdict, token: Token, id: str) -> str:
         here.require(token)
         await visible(here.web, token, id)
-        decided = await resolve(here.web.deliveries, id, verdict, by=token.name)
+        decided = await resolve(here.web.here.deliveries.store, id, verdict, by=token.name)
         return f"It is {decided.state}: {decided.reason}."
 
     with here.body:
@@ -55,7 +55,7 @@ async def draw(web: Web, token: Token, state: str, channel: str, after: str) -> 
     try:
         wanted = _wanted(state, channel, token)
         place = Place.parse(after) if after else None
-        found = await read_deliveries(web.deliveries, wanted, limit=ON_A_PAGE, after=place)
+        found = await read_deliveries(web.here.deliveries.store, wanted, limit=ON_A_PAGE, after=place)
     except BadQuery as error:
         return shown(page=None, problem=str(error))
     return shown(page=found, problem="", verdicts=verdicts, may_operate=token.may(Scope.OPERATE))

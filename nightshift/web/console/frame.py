@@ -163,4 +163,4 @@ class Page:
 
 
 async def draw_freezing(web: Web, to_money: bool) -> str:
-    return page("frozen.html", freezing=await web.freeze.state(), to_money=to_money)
+    return page("frozen.html", freezing=await web.here.controls.freeze.state(), to_money=to_money)

@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nightshift import bootstrap
 from nightshift.access.tokens import SESSION, Token, Tokens
 from nightshift.machine.credentials import WEB, secret_file
 from nightshift.store.client import translated
@@ -50,7 +49,7 @@ class Gate:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         cookie = session_cookie(headers.get("cookie", ""))
-        tokens: Tokens = self._web.state.web.tokens
+        tokens: Tokens = self._web.state.web.here.access.tokens
         try:
             token = await tokens.signed_in(cookie) if cookie else None
         except RedisError as error:
@@ -90,8 +89,8 @@ def session_cookie(header: str) -> str | None:
 
 
 @router.get(SIGN_IN)
-async def show_sign_in(next: str = "/") -> Response:
-    return _form(next)
+async def show_sign_in(request: Request, next: str = "/") -> Response:
+    return _form(request, next)
 
 
 @router.post(SIGN_IN)
@@ -101,18 +100,18 @@ async def sign_in(request: Request) -> Response:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_FORM:
-            return _form("/", "That is too long for a token.", 413)
+            return _form(request, "/", "That is too long for a token.", 413)
     form = parse_qs(body.decode("utf-8", "replace"))
     wanted, secret = form.get("next", ["/"])[0], form.get("token", [""])[0].strip()
     if not _same_host(request.headers.get("origin"), request.headers.get("host")):
-        return _form("/", "That form came from another site.", 403)
+        return _form(request, "/", "That form came from another site.", 403)
     try:
-        cookie = await Web.of(request).tokens.sign_in(secret)
+        cookie = await Web.of(request).here.access.tokens.sign_in(secret)
     except RedisError as error:
         return _store_away(error)
     if cookie is None:
         log.info("sign_in_refused")
-        return _form(wanted, "No such token, or it has expired, was revoked or may not read.", 401)
+        return _form(request, wanted, "No such token, or it has expired, was revoked or may not read.", 401)
     answer = RedirectResponse(_within(wanted), 303)
     answer.set_cookie(
         COOKIE,
@@ -129,7 +128,7 @@ async def sign_in(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     cookie = request.cookies.get(COOKIE)
     if cookie and _same_host(request.headers.get("origin"), request.headers.get("host")):
-        await Web.of(request).tokens.sign_out(cookie)
+        await Web.of(request).here.access.tokens.sign_out(cookie)
     answer = RedirectResponse(SIGN_IN, 303)
     answer.delete_cookie(COOKIE)
     return answer
@@ -138,17 +137,17 @@ async def sign_out(request: Request) -> Response:
 async def still_signed_in(request: Request) -> Token | None:
     """Who the page's browser stands for now, which may be nobody: tokens end while pages are open."""
     cookie = session_cookie(request.headers.get("cookie", ""))
-    return await Web.of(request).tokens.signed_in(cookie) if cookie else None
+    return await Web.of(request).here.access.tokens.signed_in(cookie) if cookie else None
 
 
-def _form(wanted: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    facts = {"next": _within(wanted), "problem": problem, "kept": _where_first_token_is()}
+def _form(request: Request, wanted: str, problem: str = "", status: int = 200) -> HTMLResponse:
+    facts = {"next": _within(wanted), "problem": problem, "kept": _where_first_token_is(request)}
     return HTMLResponse(page("sign_in.html", **facts), status)
 
 
-def _where_first_token_is() -> str:
+def _where_first_token_is(request: Request) -> str:
     """The file of the token that was made for this home, below whatever folder; empty if there is none."""
-    settings = bootstrap.settings()
+    settings = Web.of(request).here.settings
     file = secret_file(settings.home, WEB)
     return "" if settings.web_token or not file.exists() else str(file.relative_to(settings.home.parent))
 

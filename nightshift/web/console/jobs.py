@@ -11,7 +11,6 @@ from nicegui import ui
 from nightshift.access.tokens import Token
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
 from nightshift.jobs.view import read_jobs
-from nightshift.status.why_job import why_job
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
@@ -28,21 +27,21 @@ async def jobs(request: Request, after: str = "") -> RedirectResponse | None:
 
     async def run(token: Token, name: str) -> str:
         here.require(token, everybody=True)
-        made, _ = await run_job(web.ledger, name, by=token.name)
+        made, _ = await run_job(web.here.runs.ledger, name, by=token.name)
         return f"Recorded as {made}."
 
     async def pause(token: Token, name: str) -> str:
         here.require(token, everybody=True)
-        await pause_job(web.ledger, web.switches, name, by=token.name)
+        await pause_job(web.here.runs.ledger, web.here.controls.switches, name, by=token.name)
         return f"{name} is paused; beat heeds it within seconds."
 
     async def resume(token: Token, name: str) -> str:
         here.require(token, everybody=True)
-        await resume_job(web.ledger, web.switches, name, by=token.name)
+        await resume_job(web.here.runs.ledger, web.here.controls.switches, name, by=token.name)
         return f"{name} is no longer paused; beat heeds it within seconds."
 
     async def why(token: Token, name: str) -> str:
-        return " ".join((await why_job(web.ledger, name)).says)
+        return " ".join((await web.here.status.why_job(name)).says)
 
     here.live(
         ("jobs", after),
@@ -53,6 +52,6 @@ async def jobs(request: Request, after: str = "") -> RedirectResponse | None:
 
 
 async def draw(web: Web, may_operate: bool, after: str) -> str:
-    found = await read_jobs(web.ledger, after=after, limit=ON_A_PAGE + 1)
+    found = await read_jobs(web.here.runs.ledger, after=after, limit=ON_A_PAGE + 1)
     more = found[ON_A_PAGE - 1].name if len(found) > ON_A_PAGE else None
     return page("jobs.html", jobs=found[:ON_A_PAGE], next=more, after=after, may_operate=may_operate)

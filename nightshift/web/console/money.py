@@ -12,14 +12,13 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
-from nightshift import bootstrap
 from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadSetting
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import money as dollars
 from nightshift.controls.freeze import describe_thaw
 from nightshift.money.budget import Account, Budget, read_budget
-from nightshift.money.caps import Caps, listed, parse_cap
+from nightshift.money.caps import listed, parse_cap
 from nightshift.money.costs import Spent, read_days
 from nightshift.money.payer import Level
 from nightshift.web.console.frame import Page
@@ -36,10 +35,6 @@ WARNED = 80
 LONGEST_REASON = 500
 
 
-def caps_of(web: Web) -> Caps:
-    return Caps(web.ledger.redis, web.ledger.keys, bootstrap.settings().budget)
-
-
 @ui.page("/money")
 async def money(request: Request) -> RedirectResponse | None:
     here = Page(request, "Money")
@@ -50,23 +45,23 @@ async def money(request: Request) -> RedirectResponse | None:
     async def set_cap(token: Token, filled: Mapping[str, str]) -> str:
         here.require(token, Scope.ADMIN, everybody=True)
         level, name = _level(filled["level"]), filled["name"].strip()
-        await caps_of(web).set(level, name, parse_cap(filled["usd"].strip()), by=token.name)
+        await web.here.money.caps.set(level, name, parse_cap(filled["usd"].strip()), by=token.name)
         return "It counts from the next call on."
 
     async def unset_cap(token: Token, at: str) -> str:
         here.require(token, Scope.ADMIN, everybody=True)
         level, _, name = at.partition(" ")
-        await caps_of(web).unset(_level(level), name, by=token.name)
+        await web.here.money.caps.unset(_level(level), name, by=token.name)
         return "The settings apply again."
 
     async def freeze(token: Token, filled: Mapping[str, str]) -> str:
         here.require(token, Scope.ADMIN, everybody=True)
-        await web.freeze.freeze(token.name, filled["reason"].strip()[:LONGEST_REASON])
+        await web.here.controls.freeze.freeze(token.name, filled["reason"].strip()[:LONGEST_REASON])
         return "Every call and send stops within seconds."
 
     async def thaw(token: Token, _: str) -> str:
         here.require(token, Scope.ADMIN, everybody=True)
-        return f"{describe_thaw(await web.freeze.thaw(token.name)).capitalize()}."
+        return f"{describe_thaw(await web.here.controls.freeze.thaw(token.name)).capitalize()}."
 
     here.live("money", partial(draw, web, here.may_administer), {"unset": unset_cap, "thaw": thaw})
     if here.may_administer:
@@ -76,7 +71,7 @@ async def money(request: Request) -> RedirectResponse | None:
 
 
 async def draw(web: Web, may_administer: bool) -> str:
-    ledger, caps = web.ledger, caps_of(web)
+    ledger, caps = web.here.runs.ledger, web.here.money.caps
     budget = await read_budget(ledger, caps, top=TOP)
     days = await read_days(ledger.redis, ledger.keys, until=budget.at.date(), days=DAYS)
     return page(
@@ -89,7 +84,7 @@ async def draw(web: Web, may_administer: bool) -> str:
         },
         days=lay_out_days(days),
         caps=listed(await caps.read()),
-        freezing=await web.freeze.state(),
+        freezing=await web.here.controls.freeze.state(),
         may_administer=may_administer,
         warned=WARNED,
     )

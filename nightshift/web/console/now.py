@@ -8,11 +8,9 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
-from nightshift import bootstrap
 from nightshift.processes.signs_of_life import Process, describe
 from nightshift.runs.search import Wanted, read_runs
 from nightshift.runs.states import ENDED, OPEN, State
-from nightshift.status.overview import read_overview
 from nightshift.status.upcoming import read_upcoming
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
@@ -37,8 +35,8 @@ async def now(request: Request, reach: str = "hour") -> RedirectResponse | None:
 
 
 async def draw(web: Web, reach: str) -> str:
-    ledger = web.ledger
-    overview = await read_overview(ledger, web.switches, bootstrap.settings())
+    ledger = web.here.runs.ledger
+    overview = await web.here.status.overview()
     since = overview.at - REACH[reach][0]
     open_runs = (await read_runs(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).rows
     ended = (await read_runs(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).rows
@@ -50,7 +48,7 @@ async def draw(web: Web, reach: str) -> str:
     sources = [*(row.source for row in (*open_runs, *latest)), *(each.source for each in upcoming)]
     return page(
         "now.html",
-        called=await name_sources(web.observer.messages.channels, sources),
+        called=await name_sources(web.here.channels.store, sources),
         overview=overview,
         running=[row for row in open_runs if row.state is State.RUNNING][:10],
         doing=_doing(overview.open),

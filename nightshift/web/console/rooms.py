@@ -10,24 +10,15 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
-from nightshift import bootstrap
 from nightshift.access.tokens import Token
 from nightshift.base.errors import BadQuery
-from nightshift.intake.rooms import LONGEST, Rooms
-from nightshift.platforms.local import LocalPlatform
-from nightshift.web.api.channels import channels_of
+from nightshift.intake.rooms import LONGEST
 from nightshift.web.console.frame import Page
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
 #: Messages shown of a room, and how much of each.
 SHOWN, LONGEST_SHOWN = 100, 8_000
-
-
-def rooms_of(web: Web) -> Rooms:
-    """The rooms, as this process reaches them."""
-    platform = LocalPlatform("local", web.ledger.redis, web.ledger.keys)
-    return Rooms(platform, web.observer, bootstrap.settings())
 
 
 @ui.page("/rooms")
@@ -44,9 +35,11 @@ async def rooms(request: Request, room: str = "") -> RedirectResponse | None:
 
 
 async def draw_rooms(web: Web) -> str:
-    here = rooms_of(web)
+    here = web.here.intake.rooms
     names = [each.id for each in await here.platform.servers_and_channels()]
-    known = {row.ref.id: row for row in await channels_of(web).rows([here.ref(name) for name in names])}
+    known = {
+        row.ref.id: row for row in await web.here.channels.store.rows([here.ref(name) for name in names])
+    }
     return page("rooms.html", rooms=names, known=known)
 
 
@@ -57,7 +50,7 @@ async def room(request: Request, room: str) -> RedirectResponse | None:
         return RedirectResponse("/runs")
     web = here.web
     try:
-        ref = rooms_of(web).ref(room)
+        ref = web.here.intake.rooms.ref(room)
     except BadQuery as error:
         with here.body:
             ui.html(page("room_head.html", room=room, ref=None, problem=str(error)), sanitize=False)
@@ -65,7 +58,7 @@ async def room(request: Request, room: str) -> RedirectResponse | None:
 
     async def say(token: Token, filled: Mapping[str, str]) -> str:
         here.require(token, everybody=True)
-        outcome = await rooms_of(web).say(room, token.name, filled.get("text", ""))
+        outcome = await web.here.intake.rooms.say(room, token.name, filled.get("text", ""))
         return "" if outcome == "new" else f"Said, but not remembered: {outcome}."
 
     with here.body:
@@ -78,8 +71,8 @@ async def room(request: Request, room: str) -> RedirectResponse | None:
 
 
 async def draw_room(web: Web, room: str) -> str:
-    here = rooms_of(web)
-    channel = await channels_of(web).find(here.ref(room))
+    here = web.here.intake.rooms
+    channel = await web.here.channels.store.find(here.ref(room))
     return page(
         "room.html",
         said=await here.platform.history(room, limit=SHOWN),

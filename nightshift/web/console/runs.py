@@ -19,7 +19,6 @@ from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
 from nightshift.runs.search import RunPlace, Wanted, last_change, read_runs
 from nightshift.runs.states import State
-from nightshift.status.why_run import why_run
 from nightshift.store.client import store_now
 from nightshift.web.api.runs import visible
 from nightshift.web.console.frame import Page
@@ -53,9 +52,12 @@ async def runs(
 async def draw_runs(web: Web, token: Token, chosen: dict[str, str], after: str) -> str:
     shown = partial(page, "runs.html", query=urlencode(chosen), after=after, changed=last_change)
     try:
-        wanted = _wanted(chosen, token, await store_now(web.ledger.redis))
+        wanted = _wanted(chosen, token, await store_now(web.here.runs.ledger.redis))
         found = await read_runs(
-            web.ledger, wanted, limit=ON_A_PAGE, after=RunPlace.parse(after) if after else None
+            web.here.runs.ledger,
+            wanted,
+            limit=ON_A_PAGE,
+            after=RunPlace.parse(after) if after else None,
         )
     except BadQuery as error:
         return shown(page=None, problem=str(error))
@@ -83,13 +85,13 @@ async def run(request: Request, run: str) -> None:
     async def cancel(token: Token, name: str) -> str:
         here.require(token)
         await visible(here.web, token, name)
-        answer = await here.web.ledger.cancel(name, reason=f"cancelled by {token.name}")
+        answer = await here.web.here.runs.ledger.cancel(name, reason=f"cancelled by {token.name}")
         return "Cancelled." if answer == "settled" else "Asked; its worker stops it within seconds."
 
     async def requeue(token: Token, name: str) -> str:
         here.require(token)
         await visible(here.web, token, name)
-        await requeue_run(here.web.ledger, name, by=token.name)
+        await requeue_run(here.web.here.runs.ledger, name, by=token.name)
         return "It waits again."
 
     here.live(
@@ -100,7 +102,7 @@ async def run(request: Request, run: str) -> None:
 async def draw_run(web: Web, token: Token, run: str) -> str:
     try:
         row = await visible(web, token, run)
-        why = await why_run(web.ledger, web.switches, web.broker, run)
+        why = await web.here.status.why_run(run)
     except UnknownRun:
         return page("run.html", row=None, id=run)
     may_operate = token.may(Scope.OPERATE)

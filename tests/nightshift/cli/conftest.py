@@ -14,9 +14,9 @@ import pytest
 from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
-from nightshift import bootstrap
 from nightshift.base.instants import to_ms
 from nightshift.cli.app import app
+from nightshift.deployment import Deployment, process_settings
 from nightshift.jobs.table import JobStatus, store_table
 from nightshift.processes.signs_of_life import report
 from nightshift.runs.ledger import Ledger
@@ -67,9 +67,16 @@ def settled(
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NIGHTSHIFT_STATE_URL", f"unix://{redis_socket}?db={STATE}")
     monkeypatch.setenv("NIGHTSHIFT_BROKER_URL", f"unix://{redis_socket}?db={BROKER}")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     yield
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
+
+
+@pytest.fixture
+async def here(settled: None) -> AsyncIterator[Deployment]:
+    """What the command line meets, as the test reaches it."""
+    async with Deployment(process_settings()) as here:
+        yield here
 
 
 @pytest.fixture

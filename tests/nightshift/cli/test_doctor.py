@@ -10,8 +10,9 @@ import pytest
 import time_machine
 from redis.asyncio import Redis
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
+from nightshift.deployment import process_settings
 from nightshift.llm import endpoints
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import QUOTA_EXHAUSTED, KeyPool, key_id
@@ -149,7 +150,7 @@ async def test_each_platform_is_asked_whether_it_knows_us(
         described = {"kind": "matrix", "url": other_side.url, "token_file": str(token)}
         for name, value in described.items():
             monkeypatch.setenv(f"NIGHTSHIFT_PLATFORMS__HOUSE__{name.upper()}", value)
-        bootstrap.settings.cache_clear()
+        process_settings.cache_clear()
         check = (await checks(cli, code=0))["platform house"]
         assert (check["verdict"], check["fix"]) == ("warn", f"`chmod 600 {token}`")
 
@@ -166,7 +167,7 @@ async def test_each_platform_is_asked_whether_it_knows_us(
 def describe_endpoint(monkeypatch: pytest.MonkeyPatch, name: str, **described: str) -> None:
     for setting, value in described.items():
         monkeypatch.setenv(f"NIGHTSHIFT_ENDPOINTS__{name}__{setting}".upper(), value)
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 async def test_each_endpoint_of_a_model_is_asked_whether_it_is_there_and_nothing_that_costs(
@@ -212,10 +213,10 @@ async def test_a_breaker_that_is_open_and_keys_that_rest_are_told_of_an_endpoint
 async def test_an_endpoint_that_does_not_answer_is_found(
     cli: Cli, sound: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = endpoints.endpoint_part
+    quick = endpoints.endpoint_resource
     monkeypatch.setattr(
         endpoints,
-        "endpoint_part",
+        "endpoint_resource",
         lambda name, described: replace(quick(name, described), answer_within=timedelta(seconds=0.2)),
     )
     async with OtherSide().listening() as hung:
@@ -259,7 +260,7 @@ async def test_a_store_that_is_away_and_settings_that_cannot_be_read_are_finding
     assert (away["store"]["verdict"], "NIGHTSHIFT_STATE_URL" in away["store"]["fix"]) == ("fail", True)
 
     monkeypatch.setenv("NIGHTSHIFT_CONCURRENCY", "none")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     unread = await checks(cli, code=1)
     assert unread["settings"]["verdict"] == "fail"
     assert "'concurrency'" in unread["settings"]["says"]

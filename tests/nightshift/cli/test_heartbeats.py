@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from nightshift import bootstrap
 from nightshift.base.refs import ChannelRef
 from nightshift.channels.channels import Channels
+from nightshift.deployment import process_settings
 from nightshift.heartbeats.row import source_of
 from nightshift.memory.message import Kind, Observed
 from nightshift.memory.messages import Messages
@@ -26,7 +26,7 @@ def quick_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model is set; nobody asks it."""
     monkeypatch.setenv("NIGHTSHIFT_MODEL__URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("NIGHTSHIFT_AGENTS__DEFAULT__RUNNER", "model")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.controls.freeze import Freeze
+from nightshift.deployment import process_settings
 from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
@@ -63,7 +63,7 @@ async def test_caps_are_listed_before_anything_is_spent(
 ) -> None:
     assert "cap on" not in (await cli("budget")).stdout
     monkeypatch.setenv("NIGHTSHIFT_BUDGET__JOB", "0.5")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     await cli("budget", "set", "channel", "tiny:nowhere", "3")
     shown = [line.split() for line in (await cli("budget")).stdout.splitlines()]
     assert ["channel", "tiny:nowhere", "$3", "by", "hand"] in shown

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.controls.switches import KNOWN
+from nightshift.deployment import process_settings
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import NO_CREDIT, STRIKES, KeyPool, key_id
 from nightshift.runs.states import done, failed
@@ -132,7 +133,7 @@ async def test_an_open_breaker_and_keys_that_are_not_ok_are_warnings(
     redis, keys = stage.ledger.redis, stage.ledger.keys
     monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__KEY", "first second")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     pool = KeyPool(redis, keys, lambda: ["first", "second"], "router")
     for _ in range(STRIKES):
         await pool.report(key_id("first"), NO_CREDIT, "flash")
@@ -158,6 +159,6 @@ async def test_keys_that_cannot_be_read_are_a_warning(
     await stage.everything()
     monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__KEYS_FILE", "no-such-file")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     (warning,) = answer(await cli("status", "--json"))["warnings"]
     assert warning.startswith("endpoint router: no-such-file cannot be read")

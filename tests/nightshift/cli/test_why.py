@@ -12,6 +12,7 @@ from nightshift.base.words import clock, stamp
 from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import By, NewDelivery
+from nightshift.deployment import process_settings
 from nightshift.runs.ledger import Missed
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, failed, postponed, skipped
@@ -96,6 +97,7 @@ async def test_a_broker_that_is_away_is_a_reason(
     await stage.everything()
     run = await stage.run()
     monkeypatch.setenv("NIGHTSHIFT_BROKER_URL", "redis://127.0.0.1:1/0")
+    process_settings.cache_clear()
     assert "The broker does not answer" in await why(cli, run)
 
 

@@ -14,13 +14,13 @@ from nightshift.base.errors import Frozen, OutOfBudget
 from nightshift.base.instants import from_ms
 from nightshift.controls.freeze import LOOK_AGAIN, Freeze, describe_thaw
 from nightshift.controls.switches import Switches
+from nightshift.deployment import Deployment
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest
 from nightshift.runs.spread import PACE
 from nightshift.runs.states import State
 from nightshift.settings import Settings
-from nightshift.status.why_run import why_run
 from nightshift.store.client import store_now
 from nightshift.store.events import read_events
 from nightshift.store.keys import Keys
@@ -212,11 +212,11 @@ async def open_index(ledger: Ledger) -> dict[str, datetime]:
 
 
 async def test_a_run_of_a_model_says_that_it_waits_for_the_thaw(
-    ledger: Ledger, freeze: Freeze, redis: Redis, keys: Keys
+    here: Deployment, ledger: Ledger, freeze: Freeze
 ) -> None:
     run = request("prompt:1", datetime.now(UTC), queue="agents")
     await ledger.record(run)
     await freeze.freeze("ann", "too loud")
-    says = " ".join((await why_run(ledger, Switches(redis, keys, Settings()), redis, run.id)).says)
+    says = " ".join((await here.status.why_run(run.id)).says)
     assert "queue agents is closed: ann froze every call and send" in says
     assert "too loud; `nightshift thaw` opens it" in says

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from nightshift import agents, bootstrap, client
+from nightshift import agents, client
 from nightshift.access.tokens import Tokens, new_secret
 from nightshift.base.refs import ChannelRef
 from nightshift.demo import community
+from nightshift.deployment import process_settings
 from nightshift.machine.credentials import make_bots_token
 from nightshift.runs.carry import Run
 from nightshift.settings import Settings
@@ -28,16 +29,16 @@ async def test_people_talk_in_two_rooms_and_the_agent_answers(
     rooms = [ChannelRef("local", room) for room in community.ROOMS]
     async with serve() as here:
         monkeypatch.setenv("NIGHTSHIFT_WEB_PORT", str(here.port))
-        bootstrap.settings.cache_clear()
-        make_bots_token(bootstrap.settings().home, "default", new_secret)
-        await install_bots_tokens(tokens, bootstrap.settings())
+        process_settings.cache_clear()
+        make_bots_token(process_settings().home, "default", new_secret)
+        await install_bots_tokens(tokens, process_settings())
         living = asyncio.create_task(community.live())
-        messages = here.web.observer.messages
+        messages = here.web.here.memory.messages
         async with asyncio.timeout(15):
             while not all([await messages.count(room) for room in rooms]):
                 await asyncio.sleep(0.02)
         agent = agents.of(Settings(), "default")
-        assert await here.web.liveness.is_alive(agent, rooms[0])
+        assert await here.web.here.agents.liveness.is_alive(agent, rooms[0])
 
         cause = await stage.run("heartbeat:x", queue="heartbeat")
         handed = Run(await stage.claim(cause), stage.ledger)
@@ -45,7 +46,7 @@ async def test_people_talk_in_two_rooms_and_the_agent_answers(
         async with asyncio.timeout(15):
             while not (await stage.ledger.get(run)).state.ended:
                 await asyncio.sleep(0.02)
-        (delivery,) = await here.web.deliveries.rows([f"{run}/0"])
+        (delivery,) = await here.web.here.deliveries.store.rows([f"{run}/0"])
         assert (delivery.channel, delivery.text) == (rooms[0], "Who has the key?")
         living.cancel()
         await asyncio.wait({living})

@@ -10,10 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.base.errors import BadSetting
-from nightshift.graph.census import graph_part, take_census
+from nightshift.graph.census import graph_resource, take_census
 from nightshift.machine import embedded
 from nightshift.machine.supervise import Supervisor
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 from nightshift.store.client import command, new_client
 
 
@@ -42,7 +42,7 @@ async def test_nodes_and_edges_of_all_graphs_are_counted(graphs: Redis) -> None:
 
 async def test_the_graphs_client_is_a_part_that_crashes_with_its_server() -> None:
     async with falkordb() as url:
-        parts = Parts(graph_part(url))
+        parts = Resources(graph_resource(url))
         async with parts.use("graph") as graphs:
             assert await take_census(graphs) == {"graphs": 0, "nodes": 0, "edges": 0}
         await parts.look_after()
@@ -55,5 +55,5 @@ async def test_the_graphs_client_is_a_part_that_crashes_with_its_server() -> Non
 
 async def test_a_graph_that_is_not_set_names_the_setting() -> None:
     with pytest.raises(BadSetting, match="NIGHTSHIFT_GRAPH_URL"):
-        async with Parts(graph_part(None)).use("graph"):
+        async with Resources(graph_resource(None)).use("graph"):
             pass

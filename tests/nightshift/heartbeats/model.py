@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
-from nightshift.llm.endpoints import endpoint_part
+from nightshift.llm.endpoints import endpoint_resource
 from nightshift.llm.models import Models
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 
@@ -76,7 +76,7 @@ async def asked_model(redis: Redis, keys: Keys) -> AsyncIterator[tuple[Model, Mo
     async with answering() as model:
         told = {"name": "flash", "price_in": "1", "price_out": "1"}
         settings = Settings(model={"url": model.url}, models={"flash": told})
-        parts = Parts(*(endpoint_part(*each) for each in settings.all_endpoints.items()))
+        parts = Resources(*(endpoint_resource(*each) for each in settings.all_endpoints.items()))
         freeze = Freeze(redis, keys)
         calls = Calls(
             parts,

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 from redis.asyncio import Redis
 
+from nightshift import agents
 from nightshift.agents.agent import Agent
 from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.beating import Beaten, Beating
@@ -86,7 +88,7 @@ class Scene:
     @property
     def beating(self) -> Beating:
         """Each is another worker's."""
-        return Beating(self.ledger, self.book, self.settings, self.world, lot=Random(1))
+        return Beating(self.ledger, self.book, partial(agents.of, self.settings), self.world, lot=Random(1))
 
     async def say(self, text: str = "hello", ref: ChannelRef = ROOM, **more: Any) -> None:
         """Have a person say something."""

@@ -17,6 +17,7 @@ from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.outside import Reach, Surroundings
 from nightshift.heartbeats.row import source_of
 from nightshift.llm.breaker import Breaker
+from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
 from nightshift.money.purse import Purse
 from nightshift.platforms.platform import Readiness
@@ -60,7 +61,7 @@ def reach(ledger: Ledger, platform: Any) -> Reach:
 def surroundings(ledger: Ledger, given: Settings) -> Surroundings:
     redis, keys = ledger.redis, ledger.keys
     purse = Purse(redis, keys, Caps(redis, keys, given.budget))
-    return Surroundings(ledger, Freeze(redis, keys), purse, reach(ledger, Platform()), given)
+    return Surroundings(ledger, Freeze(redis, keys), purse, reach(ledger, Platform()), Uses(given))
 
 
 async def test_a_platform_is_asked_once_in_thirty_seconds_however_many_channels_want_to_know(

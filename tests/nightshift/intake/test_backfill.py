@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.agents import agent
 from nightshift.agents.agent import Agent
 from nightshift.agents.liveness import GONE_AFTER, AgentLiveness, Presence
@@ -18,6 +17,7 @@ from nightshift.agents.settings import AgentSettings
 from nightshift.base.errors import PlatformDown
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Subject
+from nightshift.deployment import Deployment
 from nightshift.intake.backfill import AT_ONCE, CHANNELS, HISTORY, TAKEN_BACK, Backfill, read_catalogue
 from nightshift.intake.connections import SETTLED, Connections, Holder
 from nightshift.memory.embedding_queue import EmbeddingQueue
@@ -31,7 +31,7 @@ from nightshift.runs.forgetting import RunForgetter
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, RunRow, run_id
 from nightshift.runs.states import Outcome, State
-from nightshift.settings import Settings
+from nightshift.settings import Settings, load_settings
 from nightshift.store.keys import Keys
 from tests.nightshift.conftest import Room
 from tests.nightshift.runs.model import Clock
@@ -477,12 +477,8 @@ async def test_the_settings_say_whose_a_platforms_channels_are(
     (tmp_path / "nightshift.toml").write_text(
         '[agents.night]\ntenant = "house"\n[platforms.there]\nkind = "discord"\ntoken = "t"\nagent = "night"'
     )
-    bootstrap.settings.cache_clear()
-    try:
-        owners = [bootstrap.backfill().owner_of(platform) for platform in ("there", "local")]
-    finally:
-        await bootstrap.close()
-        bootstrap.settings.cache_clear()
+    async with Deployment(load_settings()) as here:
+        owners = [here.intake.backfill.owner_of(platform) for platform in ("there", "local")]
     assert [(each.tenant, each.name) for each in owners] == [("house", "night"), ("default", "default")]
 
 

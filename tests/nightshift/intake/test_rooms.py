@@ -14,6 +14,7 @@ from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
 from nightshift.intake.observing import Observer
 from nightshift.intake.rooms import LONGEST, Rooms
+from nightshift.memory.forgetting import MessageForgetter
 from nightshift.memory.limits import Limits
 from nightshift.memory.messages import Messages
 from nightshift.platforms.local import LocalPlatform
@@ -81,7 +82,9 @@ async def test_what_cannot_be_said_stands_nowhere(
 
 async def test_whoever_was_forgotten_may_speak_again(rooms: Rooms, redis: Redis, keys: Keys) -> None:
     await rooms.say("lobby", "ann", "a secret")
-    await Forgetting(redis, keys, rooms.observer.messages, ()).forget(UserRef("local", "ann"), by="ben")
+    messages = rooms.observer.messages
+    forgetting = Forgetting(redis, keys, [MessageForgetter(messages)], spoke_in=[messages.channels_of])
+    await forgetting.forget(UserRef("local", "ann"), by="ben")
     await asyncio.sleep(0.002)  # what is said within the same millisecond is forgotten too
     assert await rooms.say("lobby", "ann", "hello again") == "new"
     assert [each.text for each in await rooms.observer.messages.last(LOBBY, 10)] == ["hello again"]

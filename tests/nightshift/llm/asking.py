@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from nightshift.controls.freeze import Freeze
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
-from nightshift.llm.endpoints import endpoint_part, key_sources
+from nightshift.llm.endpoints import endpoint_resource, key_sources
 from nightshift.llm.keypool import KeyPool
 from nightshift.llm.models import Models
 from nightshift.llm.prompts import Message
@@ -27,7 +27,7 @@ from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 
@@ -68,7 +68,7 @@ async def asking(
     """The client with these settings, over a real purse, freeze, breaker and key pools."""
     settings = Settings.model_construct(budget=BudgetSettings(day=budget), **told)
     uses = Uses(settings)
-    parts = Parts(*(endpoint_part(name, endpoint) for name, endpoint in uses.endpoints.items()))
+    parts = Resources(*(endpoint_resource(name, endpoint) for name, endpoint in uses.endpoints.items()))
     purse = Purse(redis, keys, Caps(redis, keys, settings.budget))
     freeze = Freeze(redis, keys, look_every=LOOK_EVERY)
     pools = {name: KeyPool(redis, keys, read, name) for name, read in key_sources(settings).items()}

@@ -6,14 +6,14 @@ import openai
 import pytest
 
 from nightshift.demo.model import Fault, FaultRule, SimulatedModel, simulated_model
-from nightshift.llm.endpoints import endpoint_part, key_sources
+from nightshift.llm.endpoints import endpoint_resource, key_sources
 from nightshift.llm.settings import EndpointSettings, ModelSettings
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 from nightshift.settings import Settings
 
 
-def parts_at(url: str) -> Parts:
-    return Parts(endpoint_part("main", EndpointSettings(url=url)))
+def parts_at(url: str) -> Resources:
+    return Resources(endpoint_resource("main", EndpointSettings(url=url)))
 
 
 async def test_the_client_is_kept_and_a_ping_costs_nothing(model: SimulatedModel) -> None:
@@ -66,7 +66,8 @@ async def test_an_endpoint_that_is_gone_is_a_crash() -> None:
 def test_endpoints_beside_the_main_one_are_parts_of_their_own() -> None:
     endpoint = EndpointSettings(url="http://127.0.0.1:9/v1")
     names = [
-        each["name"] for each in Parts(*(endpoint_part(n, endpoint) for n in ("main", "local"))).report()
+        each["name"]
+        for each in Resources(*(endpoint_resource(n, endpoint) for n in ("main", "local"))).report()
     ]
     assert names == ["model", "model:local"]
 

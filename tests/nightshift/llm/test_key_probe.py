@@ -18,7 +18,7 @@ from nightshift.jobs.needs import missing_needs
 from nightshift.jobs.row import Need
 from nightshift.llm.breaker import Breaker
 from nightshift.llm.calls import Calls
-from nightshift.llm.endpoints import endpoint_part, key_sources
+from nightshift.llm.endpoints import endpoint_resource, key_sources
 from nightshift.llm.key_probe import probe_keys
 from nightshift.llm.keypool import QUOTA_EXHAUSTED, UNAUTHORIZED, KeyPool, KeyState, key_id
 from nightshift.llm.uses import Uses
@@ -26,7 +26,7 @@ from nightshift.money.caps import Caps
 from nightshift.money.payer import Kind, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
-from nightshift.processes.resources import Parts
+from nightshift.processes.resources import Resources
 from nightshift.settings import Settings, load_settings
 from nightshift.store.keys import Keys
 from tests.nightshift.llm.asking import completion
@@ -111,7 +111,7 @@ class Probe:
     redis: Redis
     keys: Keys
     settings: Settings
-    parts: Parts
+    parts: Resources
     day: float = 1
 
     def calls(self, pools: Mapping[str, KeyPool]) -> Calls:
@@ -134,7 +134,7 @@ class Probe:
 
 @pytest.fixture
 async def probe(redis: Redis, keys: Keys, settings: Settings) -> AsyncIterator[Probe]:
-    parts = Parts(endpoint_part("gemini", settings.endpoints["gemini"]))
+    parts = Resources(endpoint_resource("gemini", settings.endpoints["gemini"]))
     yield Probe(redis, keys, settings, parts)
     await parts.close()
 

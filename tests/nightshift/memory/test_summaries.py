@@ -386,8 +386,8 @@ async def test_a_user_whose_words_only_a_summary_has_left_can_be_forgotten(desk:
         await messages.drop_old()
         await desk.summarise()
     await messages.redis.delete(messages.keys.spoke_in(bob))  # as it has gone by now
-    others, spoke_in = [SummaryForgetter(desk.summaries)], [desk.summaries.channels_of]
-    forgetting = Forgetting(messages.redis, messages.keys, messages, others, spoke_in=spoke_in)
+    forgetters, spoke_in = [SummaryForgetter(desk.summaries)], [desk.summaries.channels_of]
+    forgetting = Forgetting(messages.redis, messages.keys, forgetters, spoke_in=spoke_in)
     standing = (await desk.summaries.standing(await desk.channel())).summary
     assert standing is not None
     assert "elm street" in standing.text

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.base.errors import BadSetting
 from nightshift.base.home import CHECKOUT
+from nightshift.deployment import Deployment, process_settings
 from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing
 from nightshift.platforms.settings import PLATFORM_NEEDS, PlatformKind, PlatformSettings
@@ -30,9 +30,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_socket: Path) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
     monkeypatch.setenv("NIGHTSHIFT_STATE_URL", f"unix://{redis_socket}?db=0")
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
     yield tmp_path
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 def write(home: Path, text: str) -> None:
@@ -59,10 +59,10 @@ async def test_file_and_environment_together_describe_a_platform(
 ) -> None:
     write(home, '[platforms.house]\nkind = "matrix"\nurl = "https://example.org"')
     monkeypatch.setenv("NIGHTSHIFT_PLATFORMS__HOUSE__TOKEN", SECRET)
-    platforms = bootstrap.platforms()
-    assert {name: each.kind for name, each in platforms.items()} == {"local": "local", "house": "matrix"}
-    assert bootstrap.platforms() is platforms
-    await bootstrap.close()
+    async with Deployment(load_settings()) as here:
+        platforms = here.platforms.by_name
+        assert {name: each.kind for name, each in platforms.items()} == {"local": "local", "house": "matrix"}
+        assert here.platforms.by_name is platforms
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nightshift import bootstrap
 from nightshift.base.errors import BadSetting
+from nightshift.deployment import liveness
 from nightshift.processes import liveness_file
 from nightshift.processes.liveness_file import Liveness
 from nightshift.settings import load_settings
@@ -89,14 +89,11 @@ def test_it_can_be_kept_fresh_while_its_process_is_busy(
     assert age(alive.file) > 60
 
 
-def test_it_lies_in_a_private_folder_of_the_home_unless_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_lies_in_a_private_folder_of_the_home_unless_set(tmp_path: Path) -> None:
     given = load_settings(home=tmp_path / "home")
-    monkeypatch.setattr(bootstrap, "settings", lambda: given)
-    file = bootstrap.liveness("all@here/there").file
+    file = liveness(given, "all@here/there").file
     assert file == tmp_path / "home" / "run" / "all@here_there.alive"
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
     given = load_settings(home=tmp_path / "home", liveness_file=tmp_path / "alive")
-    assert bootstrap.liveness("all@here").file == tmp_path / "alive"
+    assert liveness(given, "all@here").file == tmp_path / "alive"

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.base.errors import BadSetting, NotPossible, Overloaded
-from nightshift.processes.resources import LONGEST_PAUSE, Crashes, Part, PartResting, Parts, steady_now
+from nightshift.processes.resources import (
+    LONGEST_PAUSE,
+    Crashes,
+    Resource,
+    ResourceResting,
+    Resources,
+    steady_now,
+)
 
 MAX_IDLE = timedelta(minutes=10)
 AT_ONCE = timedelta(seconds=0.05)
@@ -85,28 +92,28 @@ def clock() -> Clock:
     return Clock()
 
 
-def part(works: Works, name: str = "engine") -> Part[Engine]:
-    return Part(
+def part(works: Works, name: str = "engine") -> Resource[Engine]:
+    return Resource(
         name, works.start, works.ping, works.close, MAX_IDLE, start_within=SECOND, answer_within=AT_ONCE
     )
 
 
 @pytest.fixture
-async def parts(works: Works, clock: Clock) -> AsyncIterator[Parts]:
-    parts = Parts(part(works), now=clock)
+async def parts(works: Works, clock: Clock) -> AsyncIterator[Resources]:
+    parts = Resources(part(works), now=clock)
     yield parts
     works.gate.set()
     works.answers.set()
     await parts.close()
 
 
-async def use(parts: Parts, name: str = "engine") -> Engine:
+async def use(parts: Resources, name: str = "engine") -> Engine:
     async with parts.use(name) as engine:
         assert isinstance(engine, Engine)
         return engine
 
 
-def crashes(parts: Parts) -> tuple[bool, int, str]:
+def crashes(parts: Resources) -> tuple[bool, int, str]:
     (told,) = parts.report()
     return told["alive"], told["crashes"], told["why"]
 
@@ -114,7 +121,7 @@ def crashes(parts: Parts) -> tuple[bool, int, str]:
 # Starting
 
 
-async def test_nothing_starts_before_it_is_used_and_then_it_is_kept(parts: Parts, works: Works) -> None:
+async def test_nothing_starts_before_it_is_used_and_then_it_is_kept(parts: Resources, works: Works) -> None:
     await parts.look_after()
     assert (works.made, works.pings) == ([], 0)
     assert await use(parts) is await use(parts)
@@ -122,7 +129,7 @@ async def test_nothing_starts_before_it_is_used_and_then_it_is_kept(parts: Parts
     assert (told["name"], told["alive"], told["uses"]) == ("engine", True, 2)
 
 
-async def test_uses_that_come_together_start_it_once(parts: Parts, works: Works) -> None:
+async def test_uses_that_come_together_start_it_once(parts: Resources, works: Works) -> None:
     works.gate.clear()
     together = [asyncio.create_task(use(parts)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -131,7 +138,9 @@ async def test_uses_that_come_together_start_it_once(parts: Parts, works: Works)
     assert len(works.made) == 1
 
 
-async def test_whoever_gives_up_waiting_for_a_start_leaves_it_to_the_next(parts: Parts, works: Works) -> None:
+async def test_whoever_gives_up_waiting_for_a_start_leaves_it_to_the_next(
+    parts: Resources, works: Works
+) -> None:
     works.gate.clear()
     impatient, patient = asyncio.create_task(use(parts)), asyncio.create_task(use(parts))
     await asyncio.sleep(0)
@@ -141,7 +150,7 @@ async def test_whoever_gives_up_waiting_for_a_start_leaves_it_to_the_next(parts:
     assert crashes(parts) == (True, 0, "")
 
 
-async def test_a_start_that_failed_is_tried_again_by_the_next_use(parts: Parts, works: Works) -> None:
+async def test_a_start_that_failed_is_tried_again_by_the_next_use(parts: Resources, works: Works) -> None:
     works.start_fails = OSError("no such program")
     with pytest.raises(OSError, match="no such program"):
         await use(parts)
@@ -151,8 +160,8 @@ async def test_a_start_that_failed_is_tried_again_by_the_next_use(parts: Parts, 
 
 
 async def test_a_start_that_hangs_is_given_up(works: Works, clock: Clock) -> None:
-    hanging = Part("engine", works.start, works.ping, works.close, start_within=AT_ONCE)
-    parts = Parts(hanging, now=clock)
+    hanging = Resource("engine", works.start, works.ping, works.close, start_within=AT_ONCE)
+    parts = Resources(hanging, now=clock)
     works.gate.clear()
     with pytest.raises(Overloaded, match="'engine' has not started within"):
         await use(parts)
@@ -160,7 +169,7 @@ async def test_a_start_that_hangs_is_given_up(works: Works, clock: Clock) -> Non
 
 
 async def test_what_can_never_start_says_so_each_time_and_counts_as_no_crash(
-    parts: Parts, works: Works
+    parts: Resources, works: Works
 ) -> None:
     works.start_fails = BadSetting("no model is set; set NIGHTSHIFT_MODEL__URL")
     for _ in range(5):
@@ -171,10 +180,10 @@ async def test_what_can_never_start_says_so_each_time_and_counts_as_no_crash(
 
 def test_a_name_is_registered_once(works: Works) -> None:
     with pytest.raises(NotPossible, match="'engine' is registered twice"):
-        Parts(part(works), part(works))
+        Resources(part(works), part(works))
 
 
-async def test_a_name_nobody_registered_is_refused_with_those_that_are(parts: Parts) -> None:
+async def test_a_name_nobody_registered_is_refused_with_those_that_are(parts: Resources) -> None:
     with pytest.raises(NotPossible, match="'motor'; those registered: engine"):
         async with parts.use("motor"):
             pass
@@ -184,7 +193,7 @@ async def test_a_name_nobody_registered_is_refused_with_those_that_are(parts: Pa
 
 
 async def test_what_idles_for_longer_than_it_may_is_closed_and_starts_anew_when_used(
-    parts: Parts, works: Works, clock: Clock
+    parts: Resources, works: Works, clock: Clock
 ) -> None:
     first = await use(parts)
     clock.advance(MAX_IDLE)
@@ -197,7 +206,7 @@ async def test_what_idles_for_longer_than_it_may_is_closed_and_starts_anew_when_
     assert await use(parts) is not first
 
 
-async def test_a_ping_is_no_use(parts: Parts, works: Works, clock: Clock) -> None:
+async def test_a_ping_is_no_use(parts: Resources, works: Works, clock: Clock) -> None:
     engine = await use(parts)
     for _ in range(3):
         clock.advance(MAX_IDLE / 3 + SECOND)
@@ -205,7 +214,7 @@ async def test_a_ping_is_no_use(parts: Parts, works: Works, clock: Clock) -> Non
     assert engine.closed
 
 
-async def test_what_is_in_use_is_never_closed_for_idling(parts: Parts, clock: Clock) -> None:
+async def test_what_is_in_use_is_never_closed_for_idling(parts: Resources, clock: Clock) -> None:
     async with parts.use("engine") as engine:
         clock.advance(10 * MAX_IDLE)
         await parts.look_after()
@@ -215,7 +224,7 @@ async def test_what_is_in_use_is_never_closed_for_idling(parts: Parts, clock: Cl
 
 
 async def test_closing_that_fails_or_hangs_costs_nobody_anything(
-    parts: Parts, works: Works, clock: Clock
+    parts: Resources, works: Works, clock: Clock
 ) -> None:
     first = await use(parts)
     works.close_fails = OSError("stuck")
@@ -238,7 +247,7 @@ async def test_closing_that_fails_or_hangs_costs_nobody_anything(
     ],
 )
 async def test_a_ping_that_raises_anything_is_a_crash_and_the_next_use_starts_anew(
-    parts: Parts, works: Works, error: BaseException
+    parts: Resources, works: Works, error: BaseException
 ) -> None:
     first = await use(parts)
     works.ping_fails = error
@@ -249,7 +258,7 @@ async def test_a_ping_that_raises_anything_is_a_crash_and_the_next_use_starts_an
     assert await use(parts) is works.made[1]
 
 
-async def test_a_ping_that_hangs_is_a_crash(parts: Parts, works: Works) -> None:
+async def test_a_ping_that_hangs_is_a_crash(parts: Resources, works: Works) -> None:
     await use(parts)
     works.answers.clear()
     async with asyncio.timeout(5):
@@ -257,7 +266,7 @@ async def test_a_ping_that_hangs_is_a_crash(parts: Parts, works: Works) -> None:
     assert crashes(parts) == (False, 1, "TimeoutError: no answer within 50 ms")
 
 
-async def test_a_cancelled_look_is_cancelled_and_is_no_crash(parts: Parts, works: Works) -> None:
+async def test_a_cancelled_look_is_cancelled_and_is_no_crash(parts: Resources, works: Works) -> None:
     await use(parts)
     works.answers.clear()
     looking = asyncio.create_task(parts.look_after())
@@ -270,7 +279,7 @@ async def test_a_cancelled_look_is_cancelled_and_is_no_crash(parts: Parts, works
 
 async def test_one_that_crashes_does_not_keep_the_others_from_being_looked_after(clock: Clock) -> None:
     all_works = [Works() for _ in range(3)]
-    parts = Parts(*(part(works, f"engine-{n}") for n, works in enumerate(all_works)), now=clock)
+    parts = Resources(*(part(works, f"engine-{n}") for n, works in enumerate(all_works)), now=clock)
     for n in range(3):
         await use(parts, f"engine-{n}")
     all_works[0].ping_fails = SystemExit(1)
@@ -281,7 +290,9 @@ async def test_one_that_crashes_does_not_keep_the_others_from_being_looked_after
     await parts.close()
 
 
-async def test_what_crashed_in_use_is_closed_when_its_last_user_leaves(parts: Parts, works: Works) -> None:
+async def test_what_crashed_in_use_is_closed_when_its_last_user_leaves(
+    parts: Resources, works: Works
+) -> None:
     async with parts.use("engine") as engine:
         async with parts.use("engine") as same:
             await parts.report_crash("engine", same, ConnectionError("reset"))
@@ -291,7 +302,7 @@ async def test_what_crashed_in_use_is_closed_when_its_last_user_leaves(parts: Pa
     assert not works.made[1].closed
 
 
-async def test_many_reports_of_one_life_are_one_crash_and_late_ones_none(parts: Parts) -> None:
+async def test_many_reports_of_one_life_are_one_crash_and_late_ones_none(parts: Resources) -> None:
     first = await use(parts)
     for _ in range(3):
         await parts.report_crash("engine", first, ConnectionError("reset"))
@@ -301,7 +312,7 @@ async def test_many_reports_of_one_life_are_one_crash_and_late_ones_none(parts: 
     assert crashes(parts)[1] == 1
 
 
-async def test_a_crash_that_a_user_reports_during_a_ping_counts_once(parts: Parts, works: Works) -> None:
+async def test_a_crash_that_a_user_reports_during_a_ping_counts_once(parts: Resources, works: Works) -> None:
     engine = await use(parts)
     works.answers.clear()
     looking = asyncio.create_task(parts.look_after())
@@ -314,7 +325,7 @@ async def test_a_crash_that_a_user_reports_during_a_ping_counts_once(parts: Part
 
 
 async def test_what_keeps_crashing_rests_longer_each_time_until_it_answers(
-    parts: Parts, works: Works, clock: Clock
+    parts: Resources, works: Works, clock: Clock
 ) -> None:
     works.ping_fails = ConnectionError("reset")
     await use(parts)
@@ -322,7 +333,7 @@ async def test_what_keeps_crashing_rests_longer_each_time_until_it_answers(
     for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
         await use(parts)
         await parts.look_after()
-        with pytest.raises(PartResting) as resting:
+        with pytest.raises(ResourceResting) as resting:
             await use(parts)
         assert resting.value.retry_after == timedelta(seconds=seconds)
         clock.advance(timedelta(seconds=seconds))
@@ -335,13 +346,15 @@ async def test_what_keeps_crashing_rests_longer_each_time_until_it_answers(
     assert isinstance(await use(parts), Engine)  # one crash after an answer is the first again
 
 
-async def test_a_resting_part_is_not_started_however_often_it_is_wanted(parts: Parts, works: Works) -> None:
+async def test_a_resting_part_is_not_started_however_often_it_is_wanted(
+    parts: Resources, works: Works
+) -> None:
     works.start_fails = OSError("no such program")
     for _ in range(2):
         with pytest.raises(OSError, match="no such program"):
             await use(parts)
     for _ in range(100):
-        with pytest.raises(PartResting, match="crashed 2 times in a row and rests for 1 s"):
+        with pytest.raises(ResourceResting, match="crashed 2 times in a row and rests for 1 s"):
             await use(parts)
     assert crashes(parts)[1] == 2
 
@@ -356,14 +369,14 @@ async def test_a_resting_part_is_not_started_however_often_it_is_wanted(parts: P
         'sent {"token": "hunter2"}',
     ],
 )
-async def test_no_secret_is_told_with_a_crash(parts: Parts, said: str) -> None:
+async def test_no_secret_is_told_with_a_crash(parts: Resources, said: str) -> None:
     engine = await use(parts)
     await parts.report_crash("engine", engine, ConnectionError(said * 9))
     assert "hunter2" not in crashes(parts)[2]
     assert len(crashes(parts)[2]) <= 200
 
 
-async def test_closing_everything_closes_what_is_alive(parts: Parts) -> None:
+async def test_closing_everything_closes_what_is_alive(parts: Resources) -> None:
     engine = await use(parts)
     await parts.close()
     assert engine.closed

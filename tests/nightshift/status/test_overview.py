@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nightshift.controls.switches import Switches
+from nightshift.deployment import Deployment
 from nightshift.processes.signs_of_life import report
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.queues import QUEUE_NAMES
-from nightshift.settings import load_settings
-from nightshift.status.overview import read_overview
 
 
 @pytest.mark.parametrize(
@@ -21,14 +19,14 @@ from nightshift.status.overview import read_overview
     ],
 )
 async def test_a_worker_that_is_not_ready_is_named_with_its_reason(
-    ledger: Ledger, told: dict[str, object], ready: bool
+    here: Deployment, ledger: Ledger, told: dict[str, object], ready: bool
 ) -> None:
     facts = {"queues": sorted(QUEUE_NAMES), "pool": {}} | told
     await report(ledger.redis, ledger.keys, "w@here", "worker", facts)
     await report(ledger.redis, ledger.keys, "beat@here", "beat", {"leads": True})
     await ledger.look("w@here/pulse")
 
-    overview = await read_overview(ledger, Switches(ledger.redis, ledger.keys, load_settings()))
+    overview = await here.status.overview()
 
     assert overview.ready is ready
     assert overview.why == ([] if ready else ["w@here is not ready: the health ticker ended: SystemExit: 1"])

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from nightshift import bootstrap
 from nightshift.access.tokens import Role, Tokens
+from nightshift.deployment import process_settings
 from nightshift.runs.ledger import Ledger
 from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
@@ -50,22 +50,30 @@ class Settle(Protocol):
 
 
 @pytest.fixture
-def settle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Settle]:
+def environment() -> dict[str, str]:
+    """What else the environment says; a test that wants some is parametrized with it."""
+    return {}
+
+
+@pytest.fixture
+def settle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]) -> Iterator[Settle]:
     def named(socket: Path) -> None:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("NIGHTSHIFT_STATE_URL", f"unix://{socket}?db={STATE}")
         monkeypatch.setenv("NIGHTSHIFT_BROKER_URL", f"unix://{socket}?db={BROKER}")
-        bootstrap.settings.cache_clear()
+        process_settings.cache_clear()
 
     yield named
-    bootstrap.settings.cache_clear()
+    process_settings.cache_clear()
 
 
 @pytest.fixture
 async def app(settle: Settle, store: Redis, redis_socket: Path) -> AsyncIterator[FastAPI]:
     """The application, started."""
     settle(redis_socket)
-    app = create_app()
+    app = create_app(process_settings())
     async with app.router.lifespan_context(app):
         yield app
 
@@ -115,7 +123,7 @@ def serve(settle: Settle, tokens: Tokens, redis_socket: Path) -> Serve:
     @asynccontextmanager
     async def started() -> AsyncIterator[Served]:
         settle(redis_socket)
-        app = create_app()
+        app = create_app(process_settings())
         secret = await tokens.create("ann", Role.ADMIN)
         async with served(app, secret) as here:
             yield here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from nightshift import agents, bootstrap, client
+from nightshift import agents, client
 from nightshift.access.tokens import Role, Tokens
 from nightshift.base.errors import BadSetting, Forbidden
 from nightshift.base.limits import LONGEST_DELIVERY
@@ -33,15 +33,12 @@ ROOM = ChannelRef("discord", "a/b:{c} d%")
 
 
 @pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses and leases short enough for tests."""
     for name, seconds in (("GATHER_S", 0.05), ("FIRST_PAUSE_S", 0.01), ("LONGEST_PAUSE_S", 0.05)):
         monkeypatch.setattr(client, name, seconds)
     monkeypatch.setattr(api, "UNTIL_CONNECTED", timedelta(milliseconds=20))
     monkeypatch.setenv("NIGHTSHIFT_LEASE_SECONDS", "1.5")
-    bootstrap.rules.cache_clear()
-    yield
-    bootstrap.rules.cache_clear()
 
 
 @asynccontextmanager
@@ -80,13 +77,13 @@ async def test_what_a_bot_sees_arrives_in_its_order_and_none_is_lost_when_it_clo
     async with serve() as here:
         async with bot(here, tokens) as night:
             default = agents.of(Settings(), "default")
-            await until(lambda: here.web.liveness.is_alive(default, ROOM))
+            await until(lambda: here.web.here.agents.liveness.is_alive(default, ROOM))
             await night.channel(ROOM.id, "general", server_id="s", server_name="Home")
             for n in range(250):
                 await night.observe(ROOM.id, f"m{n}", f"hello {n}", user_id="u", user_name="Ann", at=now)
             await night.edited(ROOM.id, "m0", "changed")
             await night.deleted(ROOM.id, "m1")
-        messages = here.web.observer.messages
+        messages = here.web.here.memory.messages
         kept = {each.id: each.text for each in await messages.last(ROOM, 500)}
         assert len(kept) == 249
         assert (kept["m0"], kept["m249"]) == ("changed", "hello 249")
@@ -127,7 +124,9 @@ async def test_an_answer_is_as_long_as_it_may_be_and_a_blank_one_is_none(
         assert await (await first(night)).reply(text)
         row = await stage.ledger.get(run)
         if text.strip():
-            assert (await here.web.deliveries.get(row.result["delivery"])).text == "?" * LONGEST_DELIVERY
+            assert (
+                await here.web.here.deliveries.store.get(row.result["delivery"])
+            ).text == "?" * LONGEST_DELIVERY
         else:
             assert (row.state, row.reason) == (State.SKIPPED, "declined by its bot: its answer was blank")
 
@@ -181,7 +180,7 @@ async def test_what_is_told_of_a_delivery_that_has_ended_or_gone_is_given_up(
     serve: Serve, stage: Stage, tokens: Tokens, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serve() as here, bot(here, tokens) as night:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         await deliveries.request(NewDelivery("r@1", ROOM, "one", by="bot", agent="default"))
         async for delivery in night.deliveries():
             await deliveries.failed(delivery.id, "ann says so")
@@ -197,7 +196,7 @@ async def test_a_bot_that_speaks_for_itself_pulls_what_it_is_to_say_and_tells_wh
     serve: Serve, stage: Stage, tokens: Tokens
 ) -> None:
     async with serve() as here, bot(here, tokens) as night:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         for number, text in enumerate(("one", "two")):
             await deliveries.request(NewDelivery("r@1", ROOM, text, number=number, by="bot", agent="default"))
         told = []
@@ -220,7 +219,7 @@ async def test_what_a_bot_is_still_saying_stays_its_own_and_nothing_else_is_take
 ) -> None:
     monkeypatch.setattr(client, "HOLD_EVERY_S", 0.02)
     async with serve() as here, bot(here, tokens) as night:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         for number, room in enumerate((ROOM, ChannelRef("discord", "other"))):
             await deliveries.request(
                 NewDelivery("r@1", room, "text", number=number, by="bot", agent="default")
@@ -253,14 +252,16 @@ async def test_a_bot_that_leaves_in_good_order_ends_what_it_is_saying(
         return "m1"
 
     async with serve() as here:
-        made = await here.web.deliveries.request(NewDelivery("r@1", ROOM, "bye", by="bot", agent="default"))
+        made = await here.web.here.deliveries.store.request(
+            NewDelivery("r@1", ROOM, "bye", by="bot", agent="default")
+        )
         secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
         async with Nightshift(here.url, secret, platform="discord", speak=speak) as night:
             night.connected("b")
             await asyncio.wait_for(asked.wait(), 5)
             asyncio.get_running_loop().call_later(0.05, answered.set)
         assert said == ["bye"]
-        assert (await here.web.deliveries.get(made.id)).state is DeliveryState.SENT
+        assert (await here.web.here.deliveries.store.get(made.id)).state is DeliveryState.SENT
 
 
 async def test_what_may_have_been_said_is_not_said_again_until_somebody_has_looked(
@@ -278,7 +279,7 @@ async def test_what_may_have_been_said_is_not_said_again_until_somebody_has_look
         said.append(text)
 
     async with serve() as here:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         await deliveries.request(NewDelivery("r@1", ROOM, "one", by="bot", agent="default"))
         assert await deliveries.offer("default", "default", holding=(), limit=1)  # to one that died
         secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
@@ -306,7 +307,7 @@ async def test_a_bot_is_asked_to_speak_and_what_becomes_of_it_is_told(
         return "m1" if text == "one" else None
 
     async with serve() as here:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         for number, text in enumerate(("one", "too much", "two")):
             await deliveries.request(NewDelivery("r@1", ROOM, text, number=number, by="bot", agent="default"))
         secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
@@ -341,7 +342,7 @@ async def test_each_bot_of_an_agent_says_what_goes_to_its_platform_and_to_the_ch
         return speak
 
     async with serve() as here:
-        deliveries = here.web.deliveries
+        deliveries = here.web.here.deliveries.store
         secret = await tokens.create("bot", Role.BOT, tenant="default", agent="default")
 
         def bot_on(platform: str, process: str) -> Nightshift:

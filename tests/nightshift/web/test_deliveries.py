@@ -22,7 +22,7 @@ RUN = "heartbeat:chat:%21room@2026-11-20T12:00:00Z"
 
 @pytest.fixture
 def deliveries(app: FastAPI) -> Deliveries:
-    return web_of(app).deliveries
+    return web_of(app).here.deliveries.store
 
 
 async def ask(deliveries: Deliveries, number: int = 0, **changes: Any) -> Delivery:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from nightshift.access.tokens import Role, Scope, Tokens
 from nightshift.base.instants import to_ms
+from nightshift.deployment import process_settings
 from nightshift.schedules.schedule import Schedule, put_schedules
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
@@ -93,7 +94,7 @@ async def schedule(stage: Stage, name: str, tenant: str) -> None:
 
 
 def test_what_every_route_needs_is_said_here() -> None:
-    described = create_app().openapi()["paths"]
+    described = create_app(process_settings()).openapi()["paths"]
     assert {(m.upper(), path) for path, methods in described.items() for m in methods} == OPEN | set(NEEDS)
 
 

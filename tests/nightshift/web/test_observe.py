@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import LONGEST_NAME
@@ -45,7 +45,7 @@ async def tell(bot: Caller, *messages: dict[str, Any], **more: Any) -> Any:
 async def test_what_is_told_is_remembered_once_with_its_edits_and_until_it_is_taken_back(
     bot: Caller, app: FastAPI, at: datetime
 ) -> None:
-    messages = web_of(app).observer.messages
+    messages = web_of(app).here.memory.messages
     assert (await tell(bot, message(at), message(at, "m2"))).json()["outcomes"] == ["new", "new"]
     assert (await tell(bot, message(at))).json()["outcomes"] == ["known"]
     edit = {"kind": "edited", "id": "m1", "channel": ROOM.id, "text": "hello!"}
@@ -86,7 +86,7 @@ async def test_a_name_or_an_id_of_any_length_costs_no_other_message(
         channels=[{"id": ROOM.id, "name": long, "server_name": long}, {"id": long}],
     )
     assert told.json()["outcomes"] == ["new", "new", "no id", "no user's id", "no channel's id"]
-    messages = web_of(app).observer.messages
+    messages = web_of(app).here.memory.messages
     assert {each.user_name for each in await messages.last(ROOM, 10)} == {"Ann", "x" * LONGEST_NAME}
     assert (await messages.channels.get(ROOM)).title == "x" * LONGEST_NAME
 
@@ -99,7 +99,7 @@ async def test_a_text_with_halves_of_characters_or_of_a_megabyte_is_data_like_an
     assert (await bot("/v1/observe", "POST", content=halves)).json()["outcomes"] == ["new"]
     told = await tell(bot, message(at, "m2", channel="c", text="x" * 1_000_000))
     assert told.json() == {"outcomes": ["new"], "cut": 1}
-    first, second = await web_of(app).observer.messages.last(ChannelRef("discord", "c"), 10)
+    first, second = await web_of(app).here.memory.messages.last(ChannelRef("discord", "c"), 10)
     assert {first.text, second.text} == {"a?b", "x" * 32 * 1024}
 
 
@@ -123,40 +123,38 @@ async def test_the_bots_own_words_are_nobody_elses(bot: Caller, app: FastAPI, at
     sign = {"platform": "discord", "user_id": "bot", "connected_since": at.isoformat()}
     assert (await bot("/v1/alive", "POST", json=sign)).json() == {"again_within_s": 90}
     await tell(bot, message(at, user_id="bot"))
-    (kept,) = await web_of(app).observer.messages.last(ROOM, 10)
+    (kept,) = await web_of(app).here.memory.messages.last(ROOM, 10)
     assert kept.origin == "agent"
     agent = agents.of(Settings(), "default")
-    assert await web_of(app).liveness.is_alive(agent, ROOM)
+    assert await web_of(app).here.agents.liveness.is_alive(agent, ROOM)
 
 
 async def test_channels_are_known_by_what_is_told_of_them(bot: Caller, app: FastAPI, at: datetime) -> None:
     named = {"id": ROOM.id, "name": "general", "server_id": "s1", "server_name": "Home", "members": 3}
     await tell(bot, message(at), channels=[named])
-    channel = await web_of(app).observer.messages.channels.get(ROOM)
+    channel = await web_of(app).here.channels.store.get(ROOM)
     assert (channel.title, channel.server_name, channel.members) == ("general", "Home", 3)
 
 
+@pytest.mark.parametrize("environment", [{"NIGHTSHIFT_AGENTS__BOB__TENANT": "b"}])
 async def test_another_tenants_channel_is_not_written_to(
-    bot: Caller, call: Call, tokens: Tokens, at: datetime, monkeypatch: pytest.MonkeyPatch
+    bot: Caller, call: Call, tokens: Tokens, at: datetime
 ) -> None:
     await tell(bot, message(at))
-    monkeypatch.setenv("NIGHTSHIFT_AGENTS__BOB__TENANT", "b")
-    bootstrap.settings.cache_clear()
     bob = call(await tokens.create("bob's bot", Role.BOT, tenant="b", agent="bob"))
     told = await tell(bob, message(at, "m2"), channels=[{"id": ROOM.id, "name": "mine now"}])
     assert told.json()["outcomes"] == ["another tenant's channel"]
 
 
+@pytest.mark.parametrize("environment", [{"NIGHTSHIFT_AGENTS__BOB__TENANT": "b"}])
 async def test_no_tenant_claims_what_anothers_token_would_read(
-    call: Call, app: FastAPI, tokens: Tokens, at: datetime, monkeypatch: pytest.MonkeyPatch
+    call: Call, app: FastAPI, tokens: Tokens, at: datetime
 ) -> None:
-    monkeypatch.setenv("NIGHTSHIFT_AGENTS__BOB__TENANT", "b")
-    bootstrap.settings.cache_clear()
     bob = call(await tokens.create("bob's bot", Role.BOT, tenant="b", agent="bob"))
     for told in ({"messages": [message(at)]}, {"channels": [{"id": ROOM.id}]}):
         refused = await bob("/v1/observe", "POST", json={"platform": "local"} | told)
         assert (refused.status_code, "another tenant" in refused.text) == (403, True)
-    assert await web_of(app).observer.messages.channels.find(ChannelRef("local", ROOM.id)) is None
+    assert await web_of(app).here.channels.store.find(ChannelRef("local", ROOM.id)) is None
 
 
 async def test_too_much_at_once_is_refused_before_it_is_read(bot: Caller, call: Call, at: datetime) -> None:

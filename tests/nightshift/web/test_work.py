@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import LONGEST_ID, ChannelRef
 from nightshift.runs.carry import Run
@@ -110,13 +110,12 @@ async def test_a_claim_that_no_longer_counts_is_a_conflict_and_says_so(ann: Call
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:nightshift:lost-lease")
 
 
+@pytest.mark.parametrize("environment", [{"NIGHTSHIFT_AGENTS__BOB__TENANT": "b"}])
 async def test_another_tenants_work_is_answered_like_none(
-    call: Call, tokens: Tokens, stage: Stage, ann: Caller, monkeypatch: pytest.MonkeyPatch
+    call: Call, tokens: Tokens, stage: Stage, ann: Caller
 ) -> None:
     run = await hand(stage)
     token = (await ann("/v1/work?wait=0")).json()["token"]
-    monkeypatch.setenv("NIGHTSHIFT_AGENTS__BOB__TENANT", "b")
-    bootstrap.settings.cache_clear()
     bob = call(await tokens.create("bob's bot", Role.BOT, tenant="b", agent="bob"))
     assert (await bob("/v1/work?wait=0")).status_code == 204
     for what in ("renew", "reply", "decline"):

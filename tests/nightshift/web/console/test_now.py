@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from fastapi import FastAPI
 
-from nightshift import agents, bootstrap
+from nightshift import agents
 from nightshift.agents.liveness import AgentLiveness, Presence
 from nightshift.base.refs import ChannelRef
 from nightshift.intake.connections import Connections, Holder
@@ -38,22 +38,26 @@ async def test_bots_that_are_there_and_that_fell_silent_are_shown(app: FastAPI, 
     assert "all of matrix, last heard" in gone
 
 
-async def test_a_breaker_that_is_open_is_shown(
-    app: FastAPI, stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NIGHTSHIFT_ENDPOINTS__ROUTER__URL", "http://127.0.0.1:1/v1")
-    bootstrap.settings.cache_clear()
+@pytest.mark.parametrize("environment", [{"NIGHTSHIFT_ENDPOINTS__ROUTER__URL": "http://127.0.0.1:1/v1"}])
+async def test_a_breaker_that_is_open_is_shown(app: FastAPI, stage: Stage) -> None:
     for _ in range(10):
         await Breaker(stage.ledger.redis, stage.ledger.keys).record("router", ok=False)
     assert "endpoint router: its breaker is open for " in await draw(web_of(app), "hour")
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {
+            "NIGHTSHIFT_PLATFORMS__HOUSE__KIND": "matrix",
+            "NIGHTSHIFT_PLATFORMS__HOUSE__URL": "http://127.0.0.1:1",
+            "NIGHTSHIFT_PLATFORMS__HOUSE__TOKEN": "t",
+        }
+    ],
+)
 async def test_a_platform_that_was_found_down_and_a_bot_that_fell_silent_are_no_reason_to_call_all_well(
-    app: FastAPI, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, stage: Stage
 ) -> None:
-    for name, value in (("KIND", "matrix"), ("URL", "http://127.0.0.1:1"), ("TOKEN", "t")):
-        monkeypatch.setenv(f"NIGHTSHIFT_PLATFORMS__HOUSE__{name}", value)
-    bootstrap.settings.cache_clear()
     redis, keys = stage.ledger.redis, stage.ledger.keys
     assert "see to this" not in await draw(web_of(app), "hour")
 
@@ -71,6 +75,6 @@ async def test_a_platform_that_was_found_down_and_a_bot_that_fell_silent_are_no_
 
 async def test_runs_of_a_channel_are_called_by_its_name(app: FastAPI, stage: Stage) -> None:
     room = ChannelRef("matrix", "!a:b")
-    await web_of(app).observer.messages.channels.record_metadata(room, name="Garden")
+    await web_of(app).here.channels.store.record_metadata(room, name="Garden")
     await stage.run(f"heartbeat:{room}", outcome=done())
     assert ">heartbeat Garden<" in await draw(web_of(app), "hour")

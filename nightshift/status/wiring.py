@@ -1,0 +1,91 @@
+"""What is asked of one deployment across its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from redis.asyncio import Redis
+
+from nightshift.agents.wiring import AgentParts
+from nightshift.base.refs import ChannelRef
+from nightshift.channels.wiring import ChannelParts
+from nightshift.controls.wiring import ControlParts
+from nightshift.deliveries.wiring import DeliveryParts
+from nightshift.heartbeats.wiring import HeartbeatParts
+from nightshift.intake.wiring import IntakeParts
+from nightshift.llm.endpoint_health import read_endpoints
+from nightshift.llm.wiring import LlmParts
+from nightshift.memory.wiring import MemoryParts
+from nightshift.runs.ledger import Ledger
+from nightshift.settings import Settings
+from nightshift.status.channel import ChannelView, view_channel
+from nightshift.status.overview import Overview, await_ready, read_overview, unreachable
+from nightshift.status.why import Why
+from nightshift.status.why_channel import why_channel
+from nightshift.status.why_job import why_job
+from nightshift.status.why_run import why_run
+
+
+class StatusParts:
+    """How everything stands, and why something did or did not."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        ledger: Ledger,
+        broker: Callable[[], Redis],
+        agents: AgentParts,
+        channels: ChannelParts,
+        controls: ControlParts,
+        llm: LlmParts,
+        memory: MemoryParts,
+        deliveries: DeliveryParts,
+        heartbeats: HeartbeatParts,
+        intake: IntakeParts,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._broker = broker
+        self._agents = agents
+        self._channels = channels
+        self._controls = controls
+        self._llm = llm
+        self._memory = memory
+        self._deliveries = deliveries
+        self._heartbeats = heartbeats
+        self._intake = intake
+
+    async def overview(self) -> Overview:
+        """See whether everything is there, and what keeps models from being asked and platforms from us."""
+        liveness = self._agents.liveness
+        return await read_overview(self._ledger, self._controls.switches, liveness, warn=self._warn)
+
+    async def _warn(self) -> list[str]:
+        llm = self._llm
+        endpoints = await read_endpoints(self._settings.all_endpoints, llm.breaker, llm.key_pools)
+        warnings = [warning for endpoint in endpoints for warning in endpoint.warnings]
+        return warnings + await unreachable(self._intake.connections, self._settings.platforms)
+
+    async def await_ready(self, patience: timedelta) -> Overview:
+        """Look until the deployment is ready or patience ends; the last look tells which."""
+        return await await_ready(self.overview, patience)
+
+    async def channel(self, ref: ChannelRef) -> ChannelView:
+        """What there is to see of a channel; raises UnknownChannel."""
+        return await view_channel(self._ledger, self._memory.messages, self._heartbeats.beats, ref)
+
+    async def why_run(self, run: str) -> Why:
+        """Say why this run is where it is."""
+        deliveries, liveness = self._deliveries.store, self._agents.liveness
+        return await why_run(self._ledger, deliveries, liveness, self._broker(), run)
+
+    async def why_job(self, name: str, *, at: datetime | None = None) -> Why:
+        """Say whether this job is on, and what became of its slot at this instant, or of its last one."""
+        return await why_job(self._ledger, name, at=at)
+
+    async def why_channel(self, ref: ChannelRef) -> Why:
+        """Say whether this channel beats, what became of its last beats, and when the next comes."""
+        board, rules = await self._controls.switches.read(), await self._heartbeats.rule_book.read()
+        return await why_channel(self._ledger, self._channels.store, board, rules, ref)
