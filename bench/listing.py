@@ -18,7 +18,7 @@ from nightshift.jobs.table import JobStatus, store_table
 from nightshift.jobs.view import read_jobs
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, run_id
-from nightshift.runs.search import RunPlace, Wanted, read_runs
+from nightshift.runs.search import RunPlace, WantedRuns, read_runs
 from nightshift.runs.states import State
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.schedule import Schedule, put_schedules
@@ -62,9 +62,9 @@ async def pages(ledger: Ledger, runs: int, others: int) -> Figures:
     middle, half = to_ms(NOW) + runs // 2, others // 2
     due = Place(to_ms(NOW) + half, f"due-{half}")
     parts: dict[str, Callable[[], Awaitable[object]]] = {
-        "runs": lambda: read_runs(ledger, Wanted(), limit=PAGE),
+        "runs": lambda: read_runs(ledger, WantedRuns(), limit=PAGE),
         "runs_middle": lambda: read_runs(
-            ledger, Wanted(), limit=PAGE, after=RunPlace(True, Place(middle, f"run-{runs // 2}"))
+            ledger, WantedRuns(), limit=PAGE, after=RunPlace(True, Place(middle, f"run-{runs // 2}"))
         ),
         "jobs": lambda: read_jobs(ledger, limit=PAGE),
         "jobs_middle": lambda: read_jobs(ledger, after=f"job-{half:06}", limit=PAGE),

@@ -143,7 +143,7 @@ async def sdk(
 async def ask(url: str) -> AsyncIterator[Call]:
     """The whole way."""
     from nightshift.deployment import Deployment
-    from nightshift.llm.prompts import Message
+    from nightshift.llm.prompts import PromptMessage
     from nightshift.money.payer import Payer
     from nightshift.settings import load_settings
 
@@ -155,7 +155,7 @@ async def ask(url: str) -> AsyncIterator[Call]:
     async with Deployment(settings) as here:
         await here.state.flushdb()
         models, payer = here.llm.models, Payer("bench@1", "bench", channel="local:room", agent="a")
-        messages = (Message("system", SYSTEM), Message("user", USER))
+        messages = (PromptMessage("system", SYSTEM), PromptMessage("user", USER))
 
         async def call() -> None:
             await models.ask("flash", messages, payer)

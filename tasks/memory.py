@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nightshift.deployment import deployment
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.states import Outcome, done, skipped
 from tasks.run import carried_out_as_run
@@ -15,7 +15,7 @@ async def embed(run: Run) -> Outcome:
     memory = deployment().memory
     if off := memory.embedding_queue.off:
         return skipped(off)
-    return done(**await memory.embedding.see_to_waiting(Payer.of(run, Kind.MEMORY), run.started_at))
+    return done(**await memory.embedding.see_to_waiting(Payer.of(run, Occasion.MEMORY), run.started_at))
 
 
 @carried_out_as_run

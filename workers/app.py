@@ -27,7 +27,7 @@ from nightshift.runs.queues import VISIBILITY_TIMEOUT
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 from workers import broker, flower
-from workers.health import SignOfLife
+from workers.health import WorkerSignOfLife
 from workers.queues import CELERY_QUEUES
 from workers.task import CoroutineTask
 
@@ -107,7 +107,7 @@ celery_utils.HIDDEN_SETTINGS = re.compile(f"{celery_utils.HIDDEN_SETTINGS.patter
 app = App("nightshift", task_cls=CoroutineTask)
 app.conf.update(celery_settings(process_settings()))
 
-app.steps["worker"].add(SignOfLife)
+app.steps["worker"].add(WorkerSignOfLife)
 
 for module in pkgutil.iter_modules(tasks.__path__, prefix="tasks."):
     import_module(module.name)

@@ -51,7 +51,7 @@ class QoS(stock.QoS):  # type: ignore[misc]  # kombu's types are not followed
         keeping.ack(self, delivery_tag)
 
 
-class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not followed
+class BrokerChannel(stock.Channel):  # type: ignore[misc]  # kombu's types are not followed
     """A channel that survives items it cannot read, knows when it is closed, and keeps its client."""
 
     QoS = QoS
@@ -89,7 +89,7 @@ class Channel(stock.Channel):  # type: ignore[misc]  # kombu's types are not fol
 class Transport(stock.Transport):  # type: ignore[misc]
     """The transport behind ``redis://`` and ``redis+socket://``."""
 
-    Channel = Channel
+    BrokerChannel = BrokerChannel
 
     def _deliver(self, message: Any, queue: str) -> None:
         channel = next(channel for channel in self.channels if channel)

@@ -93,7 +93,7 @@ class Ticker:
             self.ticked = datetime.now(UTC)
 
 
-class SignOfLife(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
+class WorkerSignOfLife(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery ships no types
     """Says every few seconds that this worker is there, and goodbye when it stops."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")

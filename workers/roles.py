@@ -8,7 +8,7 @@ from nightshift.runs.queues import QUEUES
 
 
 @dataclass(frozen=True)
-class Role:
+class WorkerRole:
     """One kind of worker process."""
 
     name: str
@@ -19,13 +19,13 @@ class Role:
 
 # fmt: off
 ROLES = (
-    Role("control", ("control",),             20),
-    Role("agents",  ("agents",),             500),
-    Role("upkeep",  ("heartbeat", "memory"), 200),
-    Role("graph",   ("graph",),               20),
-    Role("io",      ("io",),                 100),
+    WorkerRole("control", ("control",),             20),
+    WorkerRole("agents",  ("agents",),             500),
+    WorkerRole("upkeep",  ("heartbeat", "memory"), 200),
+    WorkerRole("graph",   ("graph",),               20),
+    WorkerRole("io",      ("io",),                 100),
     # The small profile: one process for everything.
-    Role("all",     tuple(queue.name for queue in QUEUES), 100),
+    WorkerRole("all",     tuple(queue.name for queue in QUEUES), 100),
 )
 # fmt: on
 

@@ -118,7 +118,7 @@ class AgentLiveness:
         return self.present_of(agent.tenant, agent.name)
 
     async def present_of(self, tenant: str, agent: str) -> AsyncIterator[Presence]:
-        """The same for an agent that the settings may no longer describe."""
+        """The processes of the bot of an agent that the settings may no longer describe."""
         stored = await text_hash(self._redis, self._keys.alive(tenant, agent))
         now = await self._now() if stored else None
         for name, row in stored.items():

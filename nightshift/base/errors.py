@@ -15,7 +15,7 @@ class NightshiftError(Exception):
 
 
 class TransientError(NightshiftError):
-    """The same call may work later, so the run goes back to waiting."""
+    """A call that may work later, so the run goes back to waiting."""
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
@@ -56,7 +56,7 @@ class StoreUnreachable(TransientError):
 
 
 class PermanentError(NightshiftError):
-    """The same call will never work."""
+    """A call that will never work."""
 
 
 class BadSetting(PermanentError):

@@ -21,7 +21,7 @@ SHAPED = re.compile(r"\b(?:sk-|AIza|nst_|xox[a-z]-|ghp_|gsk_|hf_|syt_)[\w.-]{8,}
 
 
 def masked(text: str) -> str:
-    """The same text without passwords, keys and tokens, as far as their place or look gives them away."""
+    """The text without passwords, keys and tokens, as far as their place or look gives them away."""
     text = IN_URL.sub(rf"\1{MASK}", text)
     return SHAPED.sub(MASK, NAMED.sub(rf"\1{MASK}", text))
 

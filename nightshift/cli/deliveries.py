@@ -38,10 +38,10 @@ def list_deliveries(
     if context.invoked_subcommand:
         return
     from nightshift.base.refs import ChannelRef
-    from nightshift.deliveries.listing import Wanted, read_deliveries
+    from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
     from nightshift.store.pages import LOOK_THROUGH
 
-    wanted = Wanted(state or tuple(DeliveryState), ChannelRef.parse(channel) if channel else None)
+    wanted = WantedDeliveries(state or tuple(DeliveryState), ChannelRef.parse(channel) if channel else None)
     page = ask(lambda here: read_deliveries(here.deliveries.store, wanted, limit=limit))
     if json:
         show_json([as_told(delivery) for delivery in page.rows])
@@ -124,11 +124,11 @@ def decide(
     json: Json = False,
 ) -> None:
     """Decide what became of a delivery that is unknown, or send one again that is unknown or failed."""
-    from nightshift.deliveries.by_hand import Verdict, resolve
+    from nightshift.deliveries.by_hand import DeliveryVerdict, resolve
 
     if sent == resend:
         raise typer.BadParameter("give --sent or --resend")
-    verdict = Verdict.SENT if sent else Verdict.RESEND
+    verdict = DeliveryVerdict.SENT if sent else DeliveryVerdict.RESEND
     delivery = ask(lambda here: resolve(here.deliveries.store, id, verdict, by=who()))
     if json:
         show_json(as_told(delivery))

@@ -19,7 +19,7 @@ from nightshift.runs.states import State
 if TYPE_CHECKING:
     from nightshift.deployment import Deployment
     from nightshift.runs.row import RunRow
-    from nightshift.runs.search import Wanted
+    from nightshift.runs.search import WantedRuns
     from nightshift.status.why import Why
     from nightshift.store.events import Event
 
@@ -60,10 +60,10 @@ def list_runs(
     """
     if context.invoked_subcommand:
         return
-    from nightshift.runs.search import Wanted, read_runs
+    from nightshift.runs.search import WantedRuns, read_runs
     from nightshift.store.pages import LOOK_THROUGH
 
-    wanted = Wanted(state or tuple(State), sources_like(source) if source else None, since)
+    wanted = WantedRuns(state or tuple(State), sources_like(source) if source else None, since)
     if follow:
         ask(lambda here: _follow(here, wanted, limit, json))
         return
@@ -119,7 +119,7 @@ def show_runs(rows: Any, json: bool) -> None:
     )
 
 
-async def _follow(here: Deployment, wanted: Wanted, limit: int | None, json: bool) -> None:
+async def _follow(here: Deployment, wanted: WantedRuns, limit: int | None, json: bool) -> None:
     left = limit
     async for event in _events(here, wanted):
         if json:
@@ -131,7 +131,7 @@ async def _follow(here: Deployment, wanted: Wanted, limit: int | None, json: boo
             return
 
 
-async def _events(here: Deployment, wanted: Wanted) -> AsyncIterator[Event]:
+async def _events(here: Deployment, wanted: WantedRuns) -> AsyncIterator[Event]:
     from nightshift.store.client import store_now
     from nightshift.store.events import follow_events
 

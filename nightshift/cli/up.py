@@ -45,7 +45,7 @@ from nightshift.machine.credentials import (
     make_once,
 )
 from nightshift.machine.sockets import refuse_taken_port
-from nightshift.machine.supervise import Process, Status, Supervisor, clear_leftovers, lock_home
+from nightshift.machine.supervise import ProcessSpec, Status, Supervisor, clear_leftovers, lock_home
 from nightshift.processes.signs_of_life import REPORT_EVERY, leave, read_processes, report
 from nightshift.runs.states import State
 from nightshift.settings import Settings
@@ -137,7 +137,7 @@ class _SmallProfile:
 
     # What is run
 
-    def _processes(self) -> list[Process]:
+    def _processes(self) -> list[ProcessSpec]:
         """In the order in which they start."""
         return [
             *self._redis(),
@@ -156,7 +156,7 @@ class _SmallProfile:
             *self._flower(),
         ]
 
-    def _redis(self) -> list[Process]:
+    def _redis(self) -> list[ProcessSpec]:
         if not self._settings.embedded:
             return []
         spec = embedded.spec_from(self._settings)
@@ -164,7 +164,7 @@ class _SmallProfile:
         self._details["redis"] = f"on {LOOPBACK}:{spec.port}" if spec.port else "on a socket only"
         return [replace(embedded.process(spec), ready=partial(self._await_redis, spec))]
 
-    def _simulated_model(self) -> list[Process]:
+    def _simulated_model(self) -> list[ProcessSpec]:
         if self._settings.has_model and not self._settings.simulated:
             return []
         port = _port_of_simulated_model(self._settings.home)
@@ -174,12 +174,12 @@ class _SmallProfile:
         command = [sys.executable, "-m", "nightshift.cli", "sim-llm", "--port", str(port)]
         for name, values in ANSWERS.items():
             command += [word for value in values for word in ("--value", f"{name}={json.dumps(value)}")]
-        return [Process("sim-llm", command, ready=partial(until, partial(_listens, LOOPBACK, port)))]
+        return [ProcessSpec("sim-llm", command, ready=partial(until, partial(_listens, LOOPBACK, port)))]
 
-    def _celery(self, name: str, *what: str, **how: Any) -> Process:
-        return Process(name, start_command(*what), env=self._env, cwd=checkout(), **how)
+    def _celery(self, name: str, *what: str, **how: Any) -> ProcessSpec:
+        return ProcessSpec(name, start_command(*what), env=self._env, cwd=checkout(), **how)
 
-    def _web(self) -> list[Process]:
+    def _web(self) -> list[ProcessSpec]:
         host, port = self._settings.web_host, self._settings.web_port
         if not port:
             return []
@@ -190,14 +190,18 @@ class _SmallProfile:
                 self._settings.home, DEFAULT_AGENT, new_secret
             )  # the web lets it in from its start
         command = [sys.executable, "-m", "nightshift.cli", "web"]
-        return [Process("web", command, env=self._env, ready=partial(until, partial(_listens, host, port)))]
+        return [
+            ProcessSpec("web", command, env=self._env, ready=partial(until, partial(_listens, host, port)))
+        ]
 
-    def _community(self) -> list[Process]:
+    def _community(self) -> list[ProcessSpec]:
         """People for the demo, which needs the web to be heard."""
         if not (self._settings.demo and self._settings.web_port):
             return []
         self._details["community"] = "a few people who are not real, talking in two rooms"
-        return [Process("community", [sys.executable, "-m", "nightshift.cli", "community"], env=self._env)]
+        return [
+            ProcessSpec("community", [sys.executable, "-m", "nightshift.cli", "community"], env=self._env)
+        ]
 
     def _web_token(self) -> str:
         if self._settings.web_token:
@@ -206,7 +210,7 @@ class _SmallProfile:
         self._say_once(made, f"The console's token is {made.secret}")
         return f"token in {made.path}"
 
-    def _flower(self) -> list[Process]:
+    def _flower(self) -> list[ProcessSpec]:
         settings = self._settings
         host, port = settings.flower_host, settings.flower_port
         if not port:

@@ -9,7 +9,7 @@ from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 
 
-class Verdict(StrEnum):
+class DeliveryVerdict(StrEnum):
     """What somebody who has looked says of a delivery."""
 
     SENT = "sent"
@@ -18,8 +18,8 @@ class Verdict(StrEnum):
 
 #: Of which states each may be said.
 FITS = {
-    Verdict.SENT: (DeliveryState.UNKNOWN,),
-    Verdict.RESEND: (DeliveryState.UNKNOWN, DeliveryState.FAILED),
+    DeliveryVerdict.SENT: (DeliveryState.UNKNOWN,),
+    DeliveryVerdict.RESEND: (DeliveryState.UNKNOWN, DeliveryState.FAILED),
 }
 WHY_NOT = {
     DeliveryState.REQUESTED: "it is still being sent",
@@ -29,16 +29,16 @@ WHY_NOT = {
 }
 
 
-def verdicts(delivery: Delivery) -> list[Verdict]:
+def verdicts(delivery: Delivery) -> list[DeliveryVerdict]:
     """What may be said of it."""
     return [verdict for verdict, states in FITS.items() if delivery.state in states]
 
 
-async def resolve(deliveries: Deliveries, id: str, verdict: Verdict, *, by: str) -> Delivery:
+async def resolve(deliveries: Deliveries, id: str, verdict: DeliveryVerdict, *, by: str) -> Delivery:
     """Mark what nobody knew was sent, or send it again knowingly; also what failed can be sent again."""
     delivery = await deliveries.get(id)
     if verdict not in verdicts(delivery):
         raise NotPossible(f"delivery {id!r} is {delivery.state}: {WHY_NOT[delivery.state]}")
-    if verdict is Verdict.SENT:
+    if verdict is DeliveryVerdict.SENT:
         return await deliveries.mark_sent(id, by=by)
     return await deliveries.send_again(delivery, by=by)

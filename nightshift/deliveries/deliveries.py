@@ -43,7 +43,14 @@ class Deliveries:
         self.redis = redis
         self.keys = keys
         self.switches = switches
-        names = ("request", "claim", "move", "offer", "drop", "forget")
+        names = (
+            "request_delivery",
+            "claim_delivery",
+            "move_delivery",
+            "offer_deliveries",
+            "drop_deliveries",
+            "forget_deliveries",
+        )
         self._scripts = Scripts("nightshift.deliveries", names, redis, keys, clock=clock)
 
     # Changing
@@ -56,7 +63,7 @@ class Deliveries:
         """
         in_shadow = (await self.switches.read()).in_shadow
         row = await self._scripts.run(
-            "request",
+            "request_delivery",
             delivery=self._fields(new),
             state=SUPPRESSED if in_shadow else REQUESTED,
             reason=SHADOW if in_shadow else "",
@@ -87,13 +94,13 @@ class Deliveries:
     async def claim(self, id: str, *, run: str, claim: str, repeatable_for: timedelta) -> Delivery | None:
         """Begin a send; nothing if it is not this run's to send, or may not be sent again."""
         answer = await self._scripts.run(
-            "claim", id=id, run=run, claim=claim, repeatable_ms=_ms(repeatable_for), release=False
+            "claim_delivery", id=id, run=run, claim=claim, repeatable_ms=_ms(repeatable_for), release=False
         )
         return Delivery.from_hash(_pairs(answer[1])) if answer[0] == "claimed" else None
 
     async def release(self, id: str, *, claim: str) -> None:
         """Say that what was begun was surely not sent; of an earlier attempt that says nothing."""
-        await self._scripts.run("claim", id=id, claim=claim, release=True)
+        await self._scripts.run("claim_delivery", id=id, claim=claim, release=True)
 
     async def sent(
         self, id: str, *, message_id: str, at: datetime | None = None, claim: str | None = None
@@ -147,7 +154,9 @@ class Deliveries:
             request["claim"] = claim
         if at is not None:
             request["at"] = str(to_ms(at))
-        answer = await self._scripts.run("move", id=id, to=to, reason=reason, fields=fields or {}, **request)
+        answer = await self._scripts.run(
+            "move_delivery", id=id, to=to, reason=reason, fields=fields or {}, **request
+        )
         if answer[0] == "missing":
             raise _no_such(id)
         delivery = Delivery.from_hash(_pairs(answer[1]))
@@ -176,7 +185,7 @@ class Deliveries:
         """
         in_shadow = (await self.switches.read()).in_shadow
         rows = await self._scripts.run(
-            "offer",
+            "offer_deliveries",
             queue=self.keys.bot_queue(tenant, agent),
             platform=platform,
             holding=list(holding),
@@ -190,11 +199,11 @@ class Deliveries:
 
     async def drop(self, state: DeliveryState, *, before: datetime, limit: int) -> int:
         """Drop some of those that came to this state before; returns how many."""
-        return int(await self._scripts.run("drop", state=state, before=to_ms(before), limit=limit))
+        return int(await self._scripts.run("drop_deliveries", state=state, before=to_ms(before), limit=limit))
 
     async def forget(self, ids: Sequence[str]) -> int:
         """Take out what these say, and send none that still waits; returns how many said something."""
-        return int(await self._scripts.run("forget", ids=list(ids)))
+        return int(await self._scripts.run("forget_deliveries", ids=list(ids)))
 
     # Reading
 
@@ -218,7 +227,7 @@ class Deliveries:
         return [Delivery.from_hash(row) for row in await pipeline.execute() if row]
 
     async def explained(self, rows: Sequence[Delivery]) -> list[Delivery]:
-        """The same with the reasons why they stand where they do, as far as anybody can tell by now."""
+        """These deliveries with why each stands where it does, as far as anybody can tell by now."""
         whose = {_whose(row) for row in rows if row.state is REQUESTED and row.by == "bot"}
         pipeline = self.redis.pipeline(transaction=False)
         for tenant, agent, platform in whose:

@@ -6,7 +6,7 @@ from nightshift.deliveries.delivery import Delivery
 from nightshift.deliveries.sending import RecordOwn
 from nightshift.memory.message import Origin
 from nightshift.memory.messages import Messages
-from nightshift.money.payer import Kind
+from nightshift.money.payer import Occasion
 
 
 def recording_in(messages: Messages) -> RecordOwn:
@@ -20,7 +20,7 @@ def recording_in(messages: Messages) -> RecordOwn:
             delivery.message_id,
             delivery.text,
             at=delivery.sent,
-            origin=Origin.HEARTBEAT if delivery.kind == Kind.HEARTBEAT else Origin.AGENT,
+            origin=Origin.HEARTBEAT if delivery.kind == Occasion.HEARTBEAT else Origin.AGENT,
             tenant=delivery.tenant,
             agent=delivery.agent or "default",
         )

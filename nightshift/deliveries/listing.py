@@ -12,7 +12,7 @@ from nightshift.store.pages import Page, Place, read_page, walk
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedDeliveries:
     """Which deliveries; what is left unset does not matter."""
 
     states: Collection[DeliveryState] = tuple(DeliveryState)
@@ -24,7 +24,7 @@ class Wanted:
 
 
 async def read_deliveries(
-    deliveries: Deliveries, wanted: Wanted, *, limit: int, after: Place | None = None
+    deliveries: Deliveries, wanted: WantedDeliveries, *, limit: int, after: Place | None = None
 ) -> Page[Delivery, Place]:
     """List deliveries, newest first: by their last change, or by when they were requested in one channel."""
     keys = deliveries.keys

@@ -39,7 +39,7 @@ class ShadowReport:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The same without a word of what would have been said."""
+        """The report in numbers, without a word of what would have been said."""
         return {
             "day": str(self.day),
             "would_have_said": self.times,

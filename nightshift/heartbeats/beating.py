@@ -22,7 +22,7 @@ from nightshift.base.refs import ChannelRef
 from nightshift.base.words import span
 from nightshift.channels.channel import NEVER, Channel
 from nightshift.heartbeats import plan
-from nightshift.heartbeats.gates import Gate, Quiet, Snapshot, Verdict, judge
+from nightshift.heartbeats.gates import Gate, GateVerdict, Quiet, Snapshot, judge
 from nightshift.heartbeats.row import BeatRow, source_of
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
@@ -63,7 +63,7 @@ class Beaten:
     """What became of one beat."""
 
     ref: ChannelRef
-    verdict: Verdict
+    verdict: GateVerdict
     #: The run that was recorded, if it passed.
     run: RunId | None
     next: datetime | None
@@ -197,7 +197,9 @@ class Beating:
             found.update(await self._outside.unreachable(agent, refs))
         return found
 
-    async def _note(self, judged: Sequence[tuple[_Known, Verdict]], rules: HeartbeatRules) -> list[Beaten]:
+    async def _note(
+        self, judged: Sequence[tuple[_Known, GateVerdict]], rules: HeartbeatRules
+    ) -> list[Beaten]:
         planned = [(*each, plan.next_beat(each[1], each[0].seen, rules, self._lot)) for each in judged]
         answers = await self._ledger.record_beats(
             (_request(known, verdict) if verdict.passes else None, _move(known, verdict, next, rules))
@@ -236,7 +238,7 @@ def _run_id(each: _Known) -> RunId:
     return run_id(source_of(each.channel.ref), _nominal(each))
 
 
-def _request(each: _Known, verdict: Verdict) -> RunRequest:
+def _request(each: _Known, verdict: GateVerdict) -> RunRequest:
     ref = each.channel.ref
     source = source_of(ref)
     return RunRequest(
@@ -262,11 +264,11 @@ def _request(each: _Known, verdict: Verdict) -> RunRequest:
     )
 
 
-def _cause(verdict: Verdict) -> str:
+def _cause(verdict: GateVerdict) -> str:
     return "its turn to speak first" if verdict.forced else "something changed"
 
 
-def _move(each: _Known, verdict: Verdict, next: datetime | None, rules: HeartbeatRules) -> BeatMove:
+def _move(each: _Known, verdict: GateVerdict, next: datetime | None, rules: HeartbeatRules) -> BeatMove:
     fields: dict[str, Any] = {
         "interval_ms": rules.interval // timedelta(milliseconds=1),
         "unchanged": plan.unchanged_after(verdict, each.seen),

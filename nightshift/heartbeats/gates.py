@@ -77,7 +77,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Which gate said no, if any, and with what value."""
 
     gate: Gate | None = None
@@ -92,7 +92,7 @@ class Verdict:
         return self.gate is None
 
 
-def judge(seen: Snapshot, rules: HeartbeatRules) -> Verdict:
+def judge(seen: Snapshot, rules: HeartbeatRules) -> GateVerdict:
     """Ask each gate in order."""
     for gate, reason in (
         (Gate.FROZEN, seen.frozen),
@@ -101,7 +101,7 @@ def judge(seen: Snapshot, rules: HeartbeatRules) -> Verdict:
         (Gate.PAUSED, seen.paused),
     ):
         if reason:
-            return Verdict(gate, reason)
+            return GateVerdict(gate, reason)
     if not seen.by_hand and (verdict := _disturbs(seen, rules)):
         return verdict
     if verdict := _too_often(seen, rules):
@@ -113,42 +113,44 @@ def judge(seen: Snapshot, rules: HeartbeatRules) -> Verdict:
         return acts
     if seen.busy:
         deferred = not seen.by_hand and seen.row.deferred < rules.defers
-        return Verdict(Gate.BUSY, seen.busy, deferred=deferred)
+        return GateVerdict(Gate.BUSY, seen.busy, deferred=deferred)
     if seen.budget:
-        return Verdict(Gate.BUDGET, seen.budget)
-    return Verdict(forced=forced)
+        return GateVerdict(Gate.BUDGET, seen.budget)
+    return GateVerdict(forced=forced)
 
 
-def _disturbs(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+def _disturbs(seen: Snapshot, rules: HeartbeatRules) -> GateVerdict | None:
     now = seen.now
     quiet_since = seen.last_human_at or seen.row.adopted_at
     if now - quiet_since >= rules.suspend_after:
-        return Verdict(Gate.NO_HUMAN, f"no human for {span(now - quiet_since)}")
+        return GateVerdict(Gate.NO_HUMAN, f"no human for {span(now - quiet_since)}")
     if seen.quiet and seen.quiet.covers(now):
-        return Verdict(Gate.QUIET, str(seen.quiet))
+        return GateVerdict(Gate.QUIET, str(seen.quiet))
     return None
 
 
-def _too_often(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+def _too_often(seen: Snapshot, rules: HeartbeatRules) -> GateVerdict | None:
     now = seen.now
     starts = [start for start in seen.row.starts if start <= now]
     if starts and now - starts[-1] < rules.spacing:
-        return Verdict(Gate.SPACING, f"{span(now - starts[-1])} after the last start")
+        return GateVerdict(Gate.SPACING, f"{span(now - starts[-1])} after the last start")
     recent = [start for start in starts if now - start < rules.flood_window]
     if len(recent) >= rules.flood_starts:
-        return Verdict(Gate.FLOOD, f"started {times(len(recent))} in {span(rules.flood_window)}")
+        return GateVerdict(Gate.FLOOD, f"started {times(len(recent))} in {span(rules.flood_window)}")
     return None
 
 
-def _nothing_new(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+def _nothing_new(seen: Snapshot, rules: HeartbeatRules) -> GateVerdict | None:
     row, now = seen.row, seen.now
     looked_at = row.thought_at or row.adopted_at
     # A look that is yet to come means that the clock was set back: it counts as long ago.
     if seen.digest == row.digest and looked_at <= now < looked_at + rules.forced_after:
-        return Verdict(Gate.UNCHANGED, f"nothing new since {clock(looked_at)}")
+        return GateVerdict(Gate.UNCHANGED, f"nothing new since {clock(looked_at)}")
     return None
 
 
-def _acts(seen: Snapshot, rules: HeartbeatRules) -> Verdict | None:
+def _acts(seen: Snapshot, rules: HeartbeatRules) -> GateVerdict | None:
     acts = seen.row.acts_between(seen.now - DAY, seen.now)
-    return Verdict(Gate.ACTS, f"spoke up {times(acts)} within a day") if acts >= rules.acts_per_day else None
+    return (
+        GateVerdict(Gate.ACTS, f"spoke up {times(acts)} within a day") if acts >= rules.acts_per_day else None
+    )

@@ -19,7 +19,7 @@ from nightshift.controls.freeze import Freeze
 from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import source_of
 from nightshift.llm.uses import Uses
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.platforms.platform import Platform
 from nightshift.runs.ledger import Ledger
@@ -127,7 +127,7 @@ class Surroundings:
 
     async def over_budget(self, run: RunId, agent: Agent, ref: ChannelRef, needs: int) -> str:
         source = source_of(ref)
-        payer = Payer(run, source, agent.tenant, agent.name, str(ref), Kind.HEARTBEAT)
+        payer = Payer(run, source, agent.tenant, agent.name, str(ref), Occasion.HEARTBEAT)
         cost = await self._purse.estimate("flash", source)
         try:
             hold = await self._purse.reserve(

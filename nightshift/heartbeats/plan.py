@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from random import Random
 
-from nightshift.heartbeats.gates import Gate, Snapshot, Verdict
+from nightshift.heartbeats.gates import Gate, GateVerdict, Snapshot
 from nightshift.heartbeats.rules import DAY, HeartbeatRules
 
 
@@ -31,14 +31,14 @@ def longest_pause(rules: HeartbeatRules) -> timedelta:
     return rules.interval * rules.stretch_at_most * (1 + rules.jitter) + rules.interval + DAY
 
 
-def unchanged_after(verdict: Verdict, seen: Snapshot) -> int:
+def unchanged_after(verdict: GateVerdict, seen: Snapshot) -> int:
     """How many beats in a row have found nothing changed, this one included."""
     if verdict.gate is Gate.UNCHANGED or verdict.forced:
         return seen.row.unchanged + 1
     return 0 if verdict.passes else seen.row.unchanged
 
 
-def next_beat(verdict: Verdict, seen: Snapshot, rules: HeartbeatRules, lot: Random) -> datetime | None:
+def next_beat(verdict: GateVerdict, seen: Snapshot, rules: HeartbeatRules, lot: Random) -> datetime | None:
     """The channel's next beat; none if it is suspended."""
     now = seen.now
     if verdict.gate is Gate.NO_HUMAN:

@@ -44,7 +44,7 @@ from nightshift.llm.prompts import load
 from nightshift.memory.message import Message as Said
 from nightshift.memory.messages import Messages
 from nightshift.memory.shown import shown
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunId
 from nightshift.runs.states import Outcome, done, failed, skipped
@@ -121,7 +121,7 @@ class Thinking:
         row = await self.beats.find(ref)
         prompt = load("nightshift.heartbeats", "heartbeat")
         if run.checkpoint is None:
-            payer = Payer.of(run, Kind.HEARTBEAT, str(ref))
+            payer = Payer.of(run, Occasion.HEARTBEAT, str(ref))
             said = await self.messages.last(ref, rules.shown)
             background = await self.background(channel, said, payer)
             told = _told(channel, agent, row, said, background, now=run.started_at)
@@ -201,7 +201,7 @@ def marks(topic: str, say: str) -> list[str]:
 
 
 def _words(text: str) -> str:
-    """The same for texts that differ in case, order of spaces and punctuation alone."""
+    """Its words alone: texts that differ in case, spaces and punctuation have the same."""
     folded = unicodedata.normalize("NFKC", text).casefold().encode(errors="replace").decode()
     return " ".join("".join(letter if letter.isalnum() else " " for letter in folded).split())
 

@@ -24,7 +24,7 @@ from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.channels.channel import Channel, SeenChannel
 from nightshift.intake.connections import Connections, Holder, ask_all
 from nightshift.memory.embedding_queue import EmbeddingQueue
-from nightshift.memory.message import Kind, Message, Observed, Origin
+from nightshift.memory.message import Message, MessageKind, Observed, Origin
 from nightshift.memory.message_graph import EmbeddingModel
 from nightshift.memory.messages import Messages
 from nightshift.platforms.platform import PastMessage, Platform, Server
@@ -223,7 +223,7 @@ def _last(past: Sequence[PastMessage]) -> list[PastMessage]:
 
 def _observed(ref: ChannelRef, past: PastMessage) -> Observed:
     return Observed(
-        Kind.DELETED if past.taken_back else Kind.NEW,
+        MessageKind.DELETED if past.taken_back else MessageKind.NEW,
         ref,
         past.message_id,
         past.user_id,

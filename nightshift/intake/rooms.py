@@ -14,7 +14,7 @@ from nightshift.agents.settings import AgentsSection
 from nightshift.base.errors import BadQuery
 from nightshift.base.refs import ChannelRef
 from nightshift.intake.observing import Observer
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.platforms.local import LocalPlatform
 
 #: Characters that a person may say at once.
@@ -41,6 +41,6 @@ class Rooms:
         known = await self.observer.messages.channels.find(ref)
         agent = agents.of(self.settings, known.agent if known else "")
         said = await self.platform.say(room, user, text)
-        seen = Observed(Kind.NEW, ref, said.message_id, user, user, text, said.at)
+        seen = Observed(MessageKind.NEW, ref, said.message_id, user, user, text, said.at)
         [outcome] = (await self.observer.observe(agent, [seen])).outcomes
         return outcome

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from nightshift.llm.prompts import Message
+from nightshift.llm.prompts import PromptMessage
 from nightshift.llm.replies import Answer
 from nightshift.llm.settings import Use
 from nightshift.money.payer import Payer
@@ -20,7 +20,7 @@ class Asks[T: BaseModel](Protocol):
     async def ask(
         self,
         use: Use,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         payer: Payer,
         *,
         schema: type[T],

@@ -23,7 +23,7 @@ from nightshift.llm.breaker import Breaker
 from nightshift.llm.endpoints import NO_KEY, resource_name
 from nightshift.llm.keypool import OK, UNAUTHORIZED, ApiKey, KeyPool
 from nightshift.llm.refusals import Refusal, read_error, read_refusal
-from nightshift.llm.replies import Pieces, Reply, Usage
+from nightshift.llm.replies import ModelReply, Pieces, Usage
 from nightshift.llm.requests import Request
 from nightshift.llm.settings import Use
 from nightshift.llm.uses import NamedModel
@@ -115,7 +115,7 @@ class Calls:
                     return value, bill
 
     async def stream(
-        self, request: Request, errand: Errand, ended: Callable[[Reply, Bill], None]
+        self, request: Request, errand: Errand, ended: Callable[[ModelReply, Bill], None]
     ) -> AsyncGenerator[str]:
         """Give an answer piece by piece; ``ended`` is told the whole of it and what it cost."""
         model = request.model

@@ -15,7 +15,7 @@ import structlog
 from nightshift.base.errors import BadKeys, BadRequest, BadSetting, Overloaded, RateLimited, RefusedByModel
 from nightshift.llm.calls import Calls, Errand
 from nightshift.llm.keypool import KeyPool, KeyState
-from nightshift.llm.prompts import Message
+from nightshift.llm.prompts import PromptMessage
 from nightshift.llm.replies import read_reply, read_vectors
 from nightshift.llm.requests import Question, embedding_request
 from nightshift.llm.settings import Use
@@ -56,7 +56,7 @@ async def _ask(calls: Calls, use: Use, model: NamedModel, payer: Payer) -> None:
         vectors = partial(read_vectors, count=1, asked=str(model))
         await calls.make(embedding_request(model, [PING]), errand, vectors)
     else:
-        question = Question((Message("user", PING),), max_tokens=1)
+        question = Question((PromptMessage("user", PING),), max_tokens=1)
         await calls.make(question.request(model), errand, partial(read_reply, asked=str(model)))
 
 

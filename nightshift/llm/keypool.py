@@ -171,7 +171,7 @@ class KeyPool:
         ]
 
     def showing(self, key: ApiKey) -> KeyPool:
-        """The same pool as if it had this key alone to show, for asking how the key is doing now."""
+        """The pool as if it had this key alone to show, for asking how the key is doing now."""
         return _Showing(self, key)
 
     def _secrets(self) -> dict[str, str]:

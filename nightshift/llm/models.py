@@ -30,8 +30,8 @@ from nightshift.base.errors import (
 )
 from nightshift.llm import lexical
 from nightshift.llm.calls import Bill, Calls, Errand
-from nightshift.llm.prompts import Message, whole_text
-from nightshift.llm.replies import Answer, Reply, read_reply, read_vectors, refuse_unfinished
+from nightshift.llm.prompts import PromptMessage, whole_text
+from nightshift.llm.replies import Answer, ModelReply, read_reply, read_vectors, refuse_unfinished
 from nightshift.llm.requests import Question, embedding_request
 from nightshift.llm.sdk import load_sdk
 from nightshift.llm.settings import Use
@@ -89,7 +89,7 @@ class Models:
     async def ask(
         self,
         use: Use,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         payer: Payer,
         *,
         schema: None = None,
@@ -102,7 +102,7 @@ class Models:
     async def ask[T: BaseModel](
         self,
         use: Use,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         payer: Payer,
         *,
         schema: type[T],
@@ -114,7 +114,7 @@ class Models:
     async def ask(
         self,
         use: Use,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         payer: Payer,
         *,
         schema: type[BaseModel] | None = None,
@@ -143,7 +143,7 @@ class Models:
     def stream(
         self,
         use: Use,
-        messages: Sequence[Message],
+        messages: Sequence[PromptMessage],
         payer: Payer,
         *,
         max_tokens: int | None = None,
@@ -186,7 +186,7 @@ class Models:
     async def probe(self, payer: Payer) -> Answer[str]:
         """Ask the first model of ``flash`` for a single token, whatever that is."""
         model = self._uses.chain("flash").models[0]
-        question = Question((Message("user", "ping"),), max_tokens=1)
+        question = Question((PromptMessage("user", "ping"),), max_tokens=1)
         reply, bill = await self._calls.make(
             question.request(model), self._errand("flash", payer, None), partial(read_reply, asked=str(model))
         )
@@ -239,7 +239,7 @@ class Models:
 
     async def _reply_in_shape(
         self, model: NamedModel, errand: Errand, question: Question, schema: type[BaseModel]
-    ) -> tuple[Reply, Bill]:
+    ) -> tuple[ModelReply, Bill]:
         if model not in self._loose:
             await load_sdk()  # it makes schemas strict
             try:
@@ -250,7 +250,7 @@ class Models:
         self._loose.add(model)  # now it is known that the schema was the matter
         return reply
 
-    async def _reply(self, model: NamedModel, errand: Errand, question: Question) -> tuple[Reply, Bill]:
+    async def _reply(self, model: NamedModel, errand: Errand, question: Question) -> tuple[ModelReply, Bill]:
         reply, bill = await self._calls.make(
             question.request(model), errand, partial(read_reply, asked=str(model))
         )
@@ -260,7 +260,7 @@ class Models:
     async def _stream_text(
         self, model: NamedModel, errand: Errand, question: Question, streamed: Streamed
     ) -> AsyncGenerator[str]:
-        def end(reply: Reply, bill: Bill) -> None:
+        def end(reply: ModelReply, bill: Bill) -> None:
             refuse_unfinished(reply, str(model))
             streamed.answer = _answer(reply.text, model, reply, [bill])
 
@@ -287,7 +287,7 @@ class Models:
         )
 
 
-def _answer[V](value: V, model: NamedModel, reply: Reply, bills: Sequence[Bill]) -> Answer[V]:
+def _answer[V](value: V, model: NamedModel, reply: ModelReply, bills: Sequence[Bill]) -> Answer[V]:
     return Answer(
         value,
         reply.model or model.name,

@@ -31,7 +31,7 @@ class Price(Protocol):
 
 @dataclass(frozen=True)
 class FlatPrice:
-    """The same for every token: in USD for a million of them."""
+    """One price for every token: in USD for a million of them."""
 
     tokens_in: Decimal
     tokens_out: Decimal

@@ -20,7 +20,7 @@ Role = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
-class Message:
+class PromptMessage:
     """One turn of what a model is told; its text can always be sent."""
 
     role: Role
@@ -37,10 +37,10 @@ class Prompt:
     text: str
     version: str
 
-    def about(self, **data: Any) -> tuple[Message, Message]:
+    def about(self, **data: Any) -> tuple[PromptMessage, PromptMessage]:
         """What to send: the instructions, then each value under its name as data."""
         blocks = (f"{name}:\n```json\n{_as_data(value)}\n```" for name, value in data.items())
-        return Message("system", self.text), Message("user", "\n\n".join(blocks))
+        return PromptMessage("system", self.text), PromptMessage("user", "\n\n".join(blocks))
 
 
 @cache
@@ -58,7 +58,7 @@ def load(package: str, name: str) -> Prompt:
 
 
 def whole_text(text: str) -> str:
-    """The same text with lone surrogates, which no encoding can carry, replaced."""
+    """The text with lone surrogates, which no encoding can carry, replaced."""
     try:
         text.encode()
     except UnicodeEncodeError:

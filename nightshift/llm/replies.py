@@ -33,7 +33,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Reply:
+class ModelReply:
     """One turn of the model's."""
 
     text: str
@@ -57,14 +57,14 @@ class Answer[T]:
     estimated: bool
 
 
-def read_reply(body: object, asked: str) -> tuple[Reply, Usage | None]:
+def read_reply(body: object, asked: str) -> tuple[ModelReply, Usage | None]:
     """Find the answer in a completion's body; raises Overloaded if there is none."""
     told = _mapping(body)
     choice = _mapping(_first(told.get("choices")))
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise Overloaded(f"{asked} answered with something that is no completion")
-    reply = Reply(
+    reply = ModelReply(
         _text_of(message.get("content")),
         _words(told.get("model")),
         _words(choice.get("finish_reason")),
@@ -95,12 +95,12 @@ class Pieces:
         self.usage = read_usage(told.get("usage")) or self.usage
         return text
 
-    def reply(self, asked: str) -> Reply:
+    def reply(self, asked: str) -> ModelReply:
         """All of it; raises Overloaded if the end is missing."""
         if not self._finish:
             raise Overloaded(f"{asked} broke off in the middle of its answer")
         refusal = "".join(self._refusals)[:LONGEST_WORDS]
-        return Reply("".join(self._texts), self._model, self._finish, refusal)
+        return ModelReply("".join(self._texts), self._model, self._finish, refusal)
 
 
 def read_usage(value: object) -> Usage | None:
@@ -129,7 +129,7 @@ def read_vectors(body: object, count: int, asked: str) -> tuple[list[list[float]
     return [found[at] for at in range(count)], read_usage(_mapping(body).get("usage"))
 
 
-def refuse_unfinished(reply: Reply, asked: str) -> None:
+def refuse_unfinished(reply: ModelReply, asked: str) -> None:
     """Raise what keeps a reply from being an answer."""
     if reply.refusal or reply.finish == "content_filter":
         raise RefusedByModel(

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from nightshift.llm.prices import UNKNOWN
-from nightshift.llm.prompts import Message
+from nightshift.llm.prompts import PromptMessage
 from nightshift.llm.structured import LOOSE_FORMAT, shape_in_words, strict_format
 from nightshift.llm.uses import NamedModel
 
@@ -30,20 +30,20 @@ class Request:
 class Question:
     """Turns of a talk that a model shall continue, by at most so many tokens."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[PromptMessage, ...]
     max_tokens: int
     temperature: float | None = None
     response_format: Mapping[str, Any] | None = None
 
     def strictly(self, schema: type[BaseModel]) -> Question:
-        """The same, with the schema left to the endpoint."""
+        """The question with its schema left to the endpoint."""
         return replace(self, response_format=strict_format(schema))
 
     def loosely(self, schema: type[BaseModel]) -> Question:
-        """The same, with the schema told in words."""
+        """The question with its schema told in words."""
         return replace(self, messages=(*self.messages, shape_in_words(schema)), response_format=LOOSE_FORMAT)
 
-    def followed_by(self, messages: Sequence[Message]) -> Question:
+    def followed_by(self, messages: Sequence[PromptMessage]) -> Question:
         """The talk, continued."""
         return replace(self, messages=(*self.messages, *messages))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from nightshift.llm.prompts import Message, load
+from nightshift.llm.prompts import PromptMessage, load
 
 FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 #: How much of a wrong answer goes back, and how many of its faults are named.
@@ -43,9 +43,11 @@ LOOSE_FORMAT = {"type": "json_object"}
 
 
 @cache
-def shape_in_words(schema: type[BaseModel]) -> Message:
+def shape_in_words(schema: type[BaseModel]) -> PromptMessage:
     """Tell a model whose endpoint does not enforce it what shape its answer shall have."""
-    return Message("user", f"{load(__package__, 'json_only').text}\n{json.dumps(schema.model_json_schema())}")
+    return PromptMessage(
+        "user", f"{load(__package__, 'json_only').text}\n{json.dumps(schema.model_json_schema())}"
+    )
 
 
 def read_value[T: BaseModel](text: str, schema: type[T]) -> T:
@@ -61,9 +63,9 @@ def read_value[T: BaseModel](text: str, schema: type[T]) -> T:
         raise Misfit("; ".join(fault[:LONGEST_FAULT] for fault in faults[:MOST_FAULTS])) from None
 
 
-def repair_turn(text: str, misfit: Misfit) -> tuple[Message, Message]:
+def repair_turn(text: str, misfit: Misfit) -> tuple[PromptMessage, PromptMessage]:
     """Send a wrong answer back with what is wrong with it."""
     return (
-        Message("assistant", text[:LONGEST_ECHO]),
-        Message("user", f"{load(__package__, 'repair').text}\n{misfit}"),
+        PromptMessage("assistant", text[:LONGEST_ECHO]),
+        PromptMessage("user", f"{load(__package__, 'repair').text}\n{misfit}"),
     )

@@ -41,7 +41,7 @@ class NamedModel:
         return self.price_at(datetime.now(UTC))
 
     def price_at(self, at: datetime) -> Price | None:
-        """The same at another time: some cost less by night."""
+        """What its tokens cost at another time: some cost less by night."""
         return self.own_price or listed_price(self.name, self.kind, at)
 
     def may_cost_more_than(self, other: NamedModel) -> bool:

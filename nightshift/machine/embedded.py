@@ -28,7 +28,7 @@ from nightshift.base.errors import BadSetting, UnsafeStore
 from nightshift.base.files import private_folder
 from nightshift.machine.credentials import redis_password
 from nightshift.machine.sockets import port_trouble, refuse_taken_port
-from nightshift.machine.supervise import Process, StartFailed, last_lines
+from nightshift.machine.supervise import ProcessSpec, StartFailed, last_lines
 from nightshift.settings import Settings
 from nightshift.store.client import AWAY, new_client, translated
 
@@ -128,9 +128,9 @@ def server_command(spec: EmbeddedServer) -> list[str]:
     return [str(_find_binary("redis-server")), str(spec.config)]
 
 
-def process(spec: EmbeddedServer, timeout: timedelta = timedelta(seconds=30)) -> Process:
+def process(spec: EmbeddedServer, timeout: timedelta = timedelta(seconds=30)) -> ProcessSpec:
     """The server as the supervisor runs it."""
-    return Process(
+    return ProcessSpec(
         "redis",
         server_command(spec),
         ready=partial(wait_ready, spec, timeout),

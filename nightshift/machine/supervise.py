@@ -81,7 +81,7 @@ def lock_home(home: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Process:
+class ProcessSpec:
     """What to run, and how to know that it runs."""
 
     name: str
@@ -111,7 +111,7 @@ class Status:
 
 @dataclass
 class _Child:
-    spec: Process
+    spec: ProcessSpec
     log: Path
     status: Status
     started: asyncio.Future[None]
@@ -133,7 +133,7 @@ class Supervisor:
 
     def __init__(
         self,
-        processes: Sequence[Process],
+        processes: Sequence[ProcessSpec],
         home: Path,
         *,
         on_change: Callable[[Status], None] | None = None,
@@ -268,7 +268,7 @@ class Supervisor:
         if not child.started.done():
             child.started.set_result(None)
 
-    async def _end(self, process: asyncio.subprocess.Process, spec: Process) -> None:
+    async def _end(self, process: asyncio.subprocess.Process, spec: ProcessSpec) -> None:
         with suppress(ProcessLookupError):
             process.send_signal(spec.stop_signal)
         try:

@@ -17,7 +17,7 @@ from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.llm.models import BATCH
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import DIALOGUE, Message
-from nightshift.memory.message_graph import EmbeddingModel, Entry, MessageGraph
+from nightshift.memory.message_graph import EmbeddingModel, GraphEntry, MessageGraph
 from nightshift.memory.messages import Messages
 from nightshift.money.payer import Payer
 from nightshift.store.keys import Keys
@@ -37,7 +37,7 @@ AGAIN = timedelta(minutes=15)
 SAYS_ENOUGH = 3
 
 
-class Embeddings(Protocol):
+class TextVectors(Protocol):
     """What a model made of some texts."""
 
     @property
@@ -51,7 +51,7 @@ class Embeddings(Protocol):
 class Embedder(Protocol):
     """Whoever makes vectors of texts."""
 
-    async def embed(self, texts: Sequence[str], payer: Payer) -> Embeddings: ...
+    async def embed(self, texts: Sequence[str], payer: Payer) -> TextVectors: ...
 
 
 @dataclass(frozen=True)
@@ -263,8 +263,8 @@ def _id(message: Message) -> str:
     return f"{message.ref} {message.id}"
 
 
-def _entry(message: Message) -> Entry:
-    return Entry(
+def _entry(message: Message) -> GraphEntry:
+    return GraphEntry(
         id=_id(message),
         ref=str(message.ref),
         user=str(UserRef(message.ref.platform, message.user_id)) if message.user_id else "",

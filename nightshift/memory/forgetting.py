@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.base.subject import Subject
-from nightshift.memory.message import Kind, Message, Observed, Place
+from nightshift.memory.message import Message, MessageKind, Observed, Place
 from nightshift.memory.message_graph import MessageGraph, NamedBy
 from nightshift.memory.messages import Messages
 from nightshift.memory.summaries import Summaries
@@ -62,7 +62,7 @@ class ReplyForgetter:
             replies = [each for each in page if _is_of(each, ours)]
             gone += len(replies)
             if not dry_run:
-                taken_back = [Observed(Kind.DELETED, ref, each.id) for each in replies]
+                taken_back = [Observed(MessageKind.DELETED, ref, each.id) for each in replies]
                 await self._messages.observe(taken_back, tenant=channel.tenant, agent=channel.agent)
         return gone
 

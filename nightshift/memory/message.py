@@ -34,7 +34,7 @@ DIALOGUE = frozenset({Origin.HUMAN, Origin.AGENT})
 Place = tuple[float, str]
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What became of a message."""
 
     NEW = "new"
@@ -46,7 +46,7 @@ class Kind(StrEnum):
 class Observed:
     """What was seen to happen to a message."""
 
-    kind: Kind
+    kind: MessageKind
     ref: ChannelRef
     id: str
     user_id: str = ""

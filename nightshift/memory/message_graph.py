@@ -60,7 +60,7 @@ class EmbeddingModel:
 
 
 @dataclass(frozen=True)
-class Entry:
+class GraphEntry:
     """A message as the graph has it; its id is unique among all channels."""
 
     id: str
@@ -148,7 +148,11 @@ class MessageGraph:
     # What is in it
 
     async def put(
-        self, model: EmbeddingModel, entries: Iterable[tuple[Entry, Sequence[float]]], *, known: bool = False
+        self,
+        model: EmbeddingModel,
+        entries: Iterable[tuple[GraphEntry, Sequence[float]]],
+        *,
+        known: bool = False,
     ) -> None:
         """
         Add these messages, each with its vector, or replace what is there of them.
@@ -164,14 +168,15 @@ class MessageGraph:
             model=model.name,
         )
 
-    async def outdated(self, model: EmbeddingModel, limit: int) -> list[Entry]:
+    async def outdated(self, model: EmbeddingModel, limit: int) -> list[GraphEntry]:
         """Some messages that have no vector of this model."""
         rows = await self._graph.read(
             f"MATCH (m:Message) WHERE m.{model.attribute} IS NULL "
             f"RETURN m.id, m.ref, m.user, m.text, m.audience, m.at LIMIT {limit:d}"
         )
         return [
-            Entry(id, ref, user, text, audience, from_ms(at)) for id, ref, user, text, audience, at in rows
+            GraphEntry(id, ref, user, text, audience, from_ms(at))
+            for id, ref, user, text, audience, at in rows
         ]
 
     async def count(self) -> int:

@@ -22,7 +22,7 @@ from nightshift.base.words import fit_name
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
 from nightshift.memory.limits import Limits, fit_text
-from nightshift.memory.message import Kind, Message, Observed, Origin, Place
+from nightshift.memory.message import Message, MessageKind, Observed, Origin, Place
 from nightshift.store.client import LARGEST_READ, take, text_hash, text_list, walk_index
 from nightshift.store.keys import Keys
 from nightshift.store.scripts import Scripts
@@ -85,7 +85,7 @@ class Messages:
         self.keys = keys
         self.limits = limits or Limits()
         self.channels = Channels(redis, keys, clock=clock)
-        names = ("observe", "embedded", "forget")
+        names = ("observe", "embedded", "forget_messages")
         self._scripts = Scripts("nightshift.memory", names, redis, keys, clock=clock)
 
     # Changing
@@ -131,7 +131,7 @@ class Messages:
         """
         if not is_id(message_id):
             return "no id"
-        sent = Observed(Kind.NEW, ref, message_id, user_id, text=text, at=at, origin=origin)
+        sent = Observed(MessageKind.NEW, ref, message_id, user_id, text=text, at=at, origin=origin)
         (word,), _, _ = await self._observe({ref: [self._item(OWN, sent)]}, tenant, agent)
         return str(word)
 
@@ -198,34 +198,10 @@ class Messages:
         channel = await self.channels.find(ref)
         return channel.digest if channel else "0"
 
-    async def last_human_at(self, ref: ChannelRef) -> datetime | None:
-        """When a person last said something in this channel."""
-        channel = await self.channels.find(ref)
-        return channel.last_human_at if channel else None
-
-    async def human_since(self, ref: ChannelRef, at: datetime) -> bool:
-        """Whether a person has said something in this channel since then."""
-        last = await self.last_human_at(ref)
-        return last is not None and last > at
-
     async def own_users(self, tenant: str = "default") -> dict[UserRef, str]:
         """The users that are agents of this tenant's, and which."""
         stored = await text_hash(self.redis, self.keys.own_users(tenant))
         return {UserRef.parse(user): agent for user, agent in stored.items()}
-
-    async def needs_embedding(self, limit: int) -> list[Message]:
-        """
-        Messages whose vector is missing, or of an older text; those that wait longest first.
-
-        One that was taken back is among them until its vector is gone too.
-        """
-        waiting = await text_list(self.redis.zrange(self.keys.unembedded, 0, limit - 1))
-        by_channel: dict[ChannelRef, list[str]] = {}
-        for member in waiting:
-            ref, _, id = member.partition(" ")
-            by_channel.setdefault(ChannelRef.parse(ref), []).append(id)
-        channels = await self.channels.rows(list(by_channel))
-        return [each for channel in channels for each in await self._read(channel, by_channel[channel.ref])]
 
     # Forgetting; see ``memory.forget``, which reaches the other stores as well.
 
@@ -236,14 +212,16 @@ class Messages:
 
     async def forget_channel(self, ref: ChannelRef, *, dry_run: bool = False) -> int:
         """Forget a channel and all that was said in it up to now; returns how many messages."""
-        return int(await self._scripts.run("forget", ref=str(ref), **_dry(dry_run)))
+        return int(await self._scripts.run("forget_messages", ref=str(ref), **_dry(dry_run)))
 
     async def forget_user(self, user: UserRef, *, dry_run: bool = False) -> int:
         """Forget all that this user said up to now, wherever; returns how many messages."""
-        await self._scripts.run("forget", by=str(user), **_dry(dry_run))
+        await self._scripts.run("forget_messages", by=str(user), **_dry(dry_run))
         gone = 0
         for ref in await self.channels_of(user):
-            gone += int(await self._scripts.run("forget", by=str(user), ref=str(ref), **_dry(dry_run)))
+            gone += int(
+                await self._scripts.run("forget_messages", by=str(user), ref=str(ref), **_dry(dry_run))
+            )
         return gone
 
     # How

@@ -54,7 +54,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SummaryStanding:
     """The summary that holds, if any, and how often that has changed."""
 
     summary: Summary | None
@@ -70,11 +70,11 @@ class Summaries:
         self._keys = keys
         self._scripts = Scripts("nightshift.memory", ("keep_summary",), redis, keys, clock=clock)
 
-    async def standing(self, channel: Channel) -> Standing:
+    async def standing(self, channel: Channel) -> SummaryStanding:
         """The summary of this channel, for no more to see than may see the channel now."""
         row = await text_hash(self._redis, self._keys.summary(channel.ref))
         summary = _for(channel, row["summary"]) if "summary" in row else None
-        return Standing(summary, int(row.get("round", 0)))
+        return SummaryStanding(summary, int(row.get("round", 0)))
 
     async def before(self, channel: Channel) -> list[Summary]:
         """Those that held before, the latest first."""

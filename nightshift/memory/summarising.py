@@ -19,8 +19,8 @@ from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import Prompt, load
 from nightshift.memory.message import DIALOGUE, Message, Origin, Place
 from nightshift.memory.messages import Messages
-from nightshift.memory.summaries import Standing, Summaries, Summary
-from nightshift.money.payer import Kind, Payer
+from nightshift.memory.summaries import Summaries, Summary, SummaryStanding
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.carry import Run
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, Overlap, done, skipped
@@ -164,7 +164,7 @@ class Summarising:
                 yield each
             place = page[-1].place
 
-    async def _still_holds(self, ref: ChannelRef, standing: Standing) -> bool:
+    async def _still_holds(self, ref: ChannelRef, standing: SummaryStanding) -> bool:
         """Whether nothing that the summary rests on was changed or taken back since."""
         if standing.summary is None:
             return False
@@ -180,7 +180,7 @@ class Summarising:
         answer = await self.models.ask(
             "chat",
             prompt.about(**reading.data()),
-            Payer.of(run, Kind.MEMORY, str(reading.channel.ref)),
+            Payer.of(run, Occasion.MEMORY, str(reading.channel.ref)),
             schema=Condensed,
             max_tokens=ANSWER_TOKENS,
             deadline=ANSWER_WITHIN,

@@ -102,7 +102,7 @@ def cap_of(caps: Mapping[tuple[Level, str], Cap], level: Level, name: str) -> in
 
 
 def micro_usd(dollars: Decimal) -> int:
-    """The same sum as money is counted in here."""
+    """Dollars in micro-USD, as money is counted here."""
     return round(dollars * MILLION)
 
 

@@ -41,7 +41,7 @@ class Listed(StrEnum):
     SOURCE = Level.SOURCE
 
 
-class Kind(StrEnum):
+class Occasion(StrEnum):
     """What a call is for, the first to be shed first."""
 
     HEARTBEAT = "heartbeat"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
     @property
     def share(self) -> int:
         """How much of a shared cap it may fill, in percent."""
-        return {Kind.HEARTBEAT: 85, Kind.MEMORY: 90, Kind.EVENT: 95}.get(self, 100)
+        return {Occasion.HEARTBEAT: 85, Occasion.MEMORY: 90, Occasion.EVENT: 95}.get(self, 100)
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Payer:
     tenant: str = "default"
     agent: str = ""
     channel: str = ""
-    kind: Kind = Kind.SCHEDULE
+    kind: Occasion = Occasion.SCHEDULE
     #: Told what each call cost, in micro-USD, as soon as it is known.
     spend: Callable[[int], object] = field(default=lambda _: None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, run: Run, kind: Kind, channel: str = "") -> Self:
+    def of(cls, run: Run, kind: Occasion, channel: str = "") -> Self:
         """Who pays for what this run asks; what it cost counts against the run."""
         row = run.row
         return cls(row.id, row.source, row.tenant, row.agent, channel, kind, run.spend)

@@ -67,7 +67,7 @@ class Purse:
         self._lease = lease
         #: What could not be settled, and what it took.
         self._owed: list[tuple[Hold, dict[str, int]]] = []
-        self._scripts = Scripts("nightshift.money", ("reserve", "settle"), redis, keys, clock=clock)
+        self._scripts = Scripts("nightshift.money", ("reserve_call", "settle_call"), redis, keys, clock=clock)
 
     async def reserve(self, payer: Payer, *, model: str, ceiling: int, use: str = "") -> Hold:
         """
@@ -82,7 +82,7 @@ class Purse:
             await self._settle(owed, **spent)
         hold = Hold(uuid.uuid4().hex, payer, model, ceiling, use)
         answer = await self._scripts.run(
-            "reserve",
+            "reserve_call",
             id=hold.id,
             ceiling=ceiling,
             share=payer.kind.share,
@@ -120,7 +120,7 @@ class Purse:
         payer = hold.payer
         try:
             answer = await self._scripts.run(
-                "settle",
+                "settle_call",
                 id=hold.id,
                 run=payer.run,
                 source=payer.source,

@@ -127,16 +127,6 @@ class Resources:
             if started.crashed and not started.users:
                 await self._close(kept.resource, started)
 
-    async def report_crash(self, name: str, thing: object, error: BaseException) -> None:
-        """
-        Have the next use start a new one, because this one was found broken.
-
-        Whoever still uses it may finish. Safe to repeat: only the first report of a life counts.
-        """
-        kept = self._find(name)
-        if kept.started is not None and kept.started.thing is thing:
-            await self._bury(kept, kept.started, error)
-
     async def look_after(self) -> None:
         """Close what idled for too long and ping what is alive; costs nothing if nothing is."""
         for kept in self._kept.values():

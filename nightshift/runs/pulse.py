@@ -27,7 +27,7 @@ PublishBeats = Callable[[Sequence[DueBeat], datetime], Awaitable[None]]
 LongQueues = Callable[[], Awaitable[Mapping[str, timedelta]]]
 
 
-class Board(Protocol):
+class OpenSwitches(Protocol):
     """What people have closed, at one moment."""
 
     @property
@@ -41,7 +41,7 @@ class Board(Protocol):
 class Switchboard(Protocol):
     """Where that is read, again before each decision."""
 
-    async def read(self) -> Board: ...
+    async def read(self) -> OpenSwitches: ...
 
 
 class RecordDue(Protocol):

@@ -16,7 +16,7 @@ from nightshift.store.pages import Page, Place, no_place, read_page, walk
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedRuns:
     """Which runs; what is left unset does not matter."""
 
     states: Collection[State] = tuple(State)
@@ -63,7 +63,7 @@ def last_change(row: RunRow) -> datetime:
 
 
 async def read_runs(
-    ledger: Ledger, wanted: Wanted, *, limit: int, after: RunPlace | None = None
+    ledger: Ledger, wanted: WantedRuns, *, limit: int, after: RunPlace | None = None
 ) -> Page[RunRow, RunPlace]:
     """
     List open runs, those to be looked at soonest first, and then ended ones, newest first.
@@ -77,7 +77,7 @@ async def read_runs(
     return await read_page(_places(ledger, wanted, after), read, wanted.has, limit=limit, after=after)
 
 
-async def _places(ledger: Ledger, wanted: Wanted, after: RunPlace | None) -> AsyncGenerator[RunPlace]:
+async def _places(ledger: Ledger, wanted: WantedRuns, after: RunPlace | None) -> AsyncGenerator[RunPlace]:
     if set(OPEN) & set(wanted.states) and not (after and after.ended):
         among_open = after.at if after else None
         async with aclosing(walk(ledger.redis, [ledger.keys.open], among_open)) as soonest:

@@ -72,12 +72,6 @@ class Rules:
         return cls(lease=lease, hint_again=lease, shift_lease=lease / 3, share=share)
 
 
-def hint_pause(hints: int, rules: Rules) -> timedelta:
-    """How long to wait before hinting again a run that was hinted ``hints`` times."""
-    doublings = min(max(hints - 1, 0), 20)
-    return min(rules.hint_again * (1 << doublings), rules.hint_ceiling)
-
-
 def retry_pause(tries: int) -> timedelta:
     """How long to leave a run alone after its ``tries``-th failure, when nobody named a time."""
     return min(timedelta(seconds=5) * (1 << 2 * min(max(tries - 1, 0), 10)), timedelta(minutes=10))

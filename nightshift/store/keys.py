@@ -74,7 +74,7 @@ class Keys:
 
     @property
     def total(self) -> str:
-        """The same counts and cost of all sources since the store began."""
+        """Counts and cost of all sources since the store began."""
         return f"{self.root}tally:total"
 
     def skips(self, source: str) -> str:

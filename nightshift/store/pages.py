@@ -45,7 +45,7 @@ def no_place(text: str) -> BadQuery:
     return BadQuery(f"{text!r} is no place in this list; take the `next` of the page before")
 
 
-class Entry(Protocol):
+class IndexEntry(Protocol):
     """A place that names what stands there."""
 
     @property
@@ -53,14 +53,14 @@ class Entry(Protocol):
 
 
 @dataclass(frozen=True)
-class Page[Row, At: Entry]:
+class Page[Row, At: IndexEntry]:
     """Some of what a list holds, and where the next page begins; nothing there if there is none."""
 
     rows: Sequence[Row]
     next: At | None
 
 
-async def read_page[Row, At: Entry](
+async def read_page[Row, At: IndexEntry](
     entries: AsyncGenerator[At],
     read: Callable[[Sequence[str]], Awaitable[Mapping[str, Row]]],
     wanted: Callable[[Row], bool],

@@ -62,7 +62,7 @@ def allowed(scope: Scope, *, everybody: bool = False) -> Callable[..., Coroutine
 
 
 @dataclass(frozen=True)
-class Bot:
+class CallingBot:
     """A bot that asks, and the agent that it speaks for."""
 
     agent: Agent
@@ -70,17 +70,17 @@ class Bot:
     name: str
 
 
-async def bot(request: Request, token: Annotated[Token, Depends(allowed(Scope.AGENT))]) -> Bot:
+async def bot(request: Request, token: Annotated[Token, Depends(allowed(Scope.AGENT))]) -> CallingBot:
     agent = Web.of(request).here.agents.of(token.agent or "")
     if (token.agent, token.tenant) != (agent.name, agent.tenant):
         raise Forbidden(
             f"token {token.name!r} is of tenant {token.tenant!r}, and agent {agent.name!r} no longer is; "
             f"`nightshift tokens create NAME --role bot --agent {agent.name}` makes another"
         )
-    return Bot(agent, f"bot:{token.name}")
+    return CallingBot(agent, f"bot:{token.name}")
 
 
-AgentsBot = Annotated[Bot, Depends(bot)]
+AgentsBot = Annotated[CallingBot, Depends(bot)]
 Reader = Annotated[Token, Depends(allowed(Scope.READ))]
 Operator = Annotated[Token, Depends(allowed(Scope.OPERATE))]
 #: Of the whole deployment rather than of one tenant.

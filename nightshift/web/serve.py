@@ -57,7 +57,7 @@ async def _serve(settings: Settings) -> None:
         await new_server(app).serve(sockets=[listening])
 
 
-class Server(uvicorn.Server):
+class WebServer(uvicorn.Server):
     """Lets bots that wait for work go before it stops, rather than cutting them off."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
 
 
 def new_server(app: FastAPI) -> uvicorn.Server:
-    return Server(
+    return WebServer(
         uvicorn.Config(
             app,
             log_config=None,

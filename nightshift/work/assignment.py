@@ -9,7 +9,7 @@ from typing import Any, Self
 from nightshift.agents.agent import Agent
 from nightshift.base.refs import ChannelRef
 from nightshift.deliveries.delivery import NewDelivery
-from nightshift.money.payer import Kind
+from nightshift.money.payer import Occasion
 from nightshift.runs.row import RunRow
 
 
@@ -21,7 +21,7 @@ class Assignment:
     #: In a word: ``heartbeat``.
     cause: str
     instruction: str
-    kind: Kind
+    kind: Occasion
 
     def to_payload(self) -> Mapping[str, Any]:
         return {
@@ -38,7 +38,7 @@ class Assignment:
             ChannelRef.parse(payload["channel"]),
             payload["cause"],
             payload["instruction"],
-            Kind(payload["kind"]),
+            Occasion(payload["kind"]),
         )
 
 

@@ -32,7 +32,7 @@ class Speaks(Protocol):
 
 
 @dataclass(frozen=True)
-class Work:
+class PulledWork:
     """What a bot is to do, and how long it is its own unless it renews."""
 
     row: RunRow
@@ -47,7 +47,7 @@ class PullWork:
         self._ledger = ledger
         self._deliveries = deliveries
 
-    async def claim(self, agent: Agent, *, by: str, call: str) -> Work | timedelta | None:
+    async def claim(self, agent: Agent, *, by: str, call: str) -> PulledWork | timedelta | None:
         """
         The next thing for this agent to do; else how soon there will be something, if that is known.
 
@@ -65,7 +65,7 @@ class PullWork:
             if row.checkpoint:
                 await self._say(row, answer(row, agent, row.checkpoint["text"]))
                 continue
-            return Work(row, Assignment.of(row), self._ledger.rules.lease)
+            return PulledWork(row, Assignment.of(row), self._ledger.rules.lease)
         return None
 
     async def renew(self, agent: Agent, run: str, token: int) -> str | None:

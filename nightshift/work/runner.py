@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from nightshift.agents.agent import Agent
 from nightshift.base.refs import ChannelRef
-from nightshift.money.payer import Kind
+from nightshift.money.payer import Occasion
 from nightshift.runs.carry import Run
 from nightshift.runs.queues import PULL
 from nightshift.runs.row import RunId, RunRequest
@@ -20,7 +20,7 @@ MODEL_DEADLINE = timedelta(minutes=3)
 
 
 async def hand_to_runner(
-    run: Run, agent: Agent, ref: ChannelRef, cause: str, text: str, *, kind: Kind = Kind.HEARTBEAT
+    run: Run, agent: Agent, ref: ChannelRef, cause: str, text: str, *, kind: Occasion = Occasion.HEARTBEAT
 ) -> RunId:
     """
     Record work for the agent, on account of this run; returns the id of the work's own run.

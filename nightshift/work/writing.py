@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from nightshift.agents.agent import Agent
 from nightshift.llm.asks import Asks
-from nightshift.llm.prompts import Message, load
+from nightshift.llm.prompts import PromptMessage, load
 from nightshift.memory.messages import Messages
 from nightshift.memory.shown import shown
 from nightshift.money.payer import Payer
@@ -75,7 +75,7 @@ class Writing:
             "messages": shown(await self.messages.last(assignment.channel, SHOWN)),
         }
 
-    async def _ask(self, run: Run, agent: Agent, messages: Sequence[Message]) -> Written:
+    async def _ask(self, run: Run, agent: Agent, messages: Sequence[PromptMessage]) -> Written:
         assignment = Assignment.of(run.row)
         asked = await self.models.ask(
             "chat",

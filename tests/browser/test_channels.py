@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from nightshift.access.tokens import Role
 from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.row import source_of
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Missed
 from nightshift.store.client import store_now
@@ -27,7 +27,9 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 async def say(console: Console, ref: ChannelRef, *, name: str = "", tenant: str = "default") -> Messages:
     messages = Messages(console.deployment.client, Keys())
     at = await store_now(messages.redis)
-    await messages.observe([Observed(Kind.NEW, ref, f"{at}", "ann", text="hello", at=at)], tenant=tenant)
+    await messages.observe(
+        [Observed(MessageKind.NEW, ref, f"{at}", "ann", text="hello", at=at)], tenant=tenant
+    )
     await messages.channels.record_metadata(ref, name=name, server_id="7", server_name="Guild", tenant=tenant)
     return messages
 

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from nightshift.access.tokens import Role
 from nightshift.controls.freeze import Freeze
 from nightshift.money.caps import Caps
-from nightshift.money.payer import Kind, Level, Payer
+from nightshift.money.payer import Level, Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.store.client import store_now
@@ -32,7 +32,7 @@ async def spend(console: Console, cost: int, *, back: int = 0, reserve: int = 0)
     redis = console.deployment.client
     at = await store_now(redis) - timedelta(days=back)
     purse = Purse(redis, Keys(), caps_of(console), clock=lambda: at)
-    payer = Payer("run", "job:digest", agent=HOSTILE, channel="local:a%2F%7B", kind=Kind.PERSON)
+    payer = Payer("run", "job:digest", agent=HOSTILE, channel="local:a%2F%7B", kind=Occasion.PERSON)
     hold = await purse.reserve(payer, model=MODEL, ceiling=cost)
     await purse.settle(hold, cost=cost, tokens_in=1, tokens_out=1)
     if reserve:

@@ -13,7 +13,7 @@ from nightshift.base.refs import ChannelRef
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.row import source_of
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.row import run_id
 from nightshift.runs.states import State
@@ -51,7 +51,9 @@ async def say_and_beat_soon(here: Deployment) -> str:
     redis, keys = here.client, here.ledger.keys
     now = await store_now(redis)
     minute = timedelta(minutes=1)
-    said = Observed(Kind.NEW, ROOM, f"m{to_ms(now)}", "ada", "Ada", "When is the release?", now - minute)
+    said = Observed(
+        MessageKind.NEW, ROOM, f"m{to_ms(now)}", "ada", "Ada", "When is the release?", now - minute
+    )
     await Messages(redis, keys).observe([said])
     beats = Beats(redis, keys)
     await beats.adopt({ROOM: now}, HeartbeatRules(), now=now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,11 @@ from nightshift.agents.agent import Agent
 from nightshift.agents.settings import AgentsSection
 from nightshift.base.refs import ChannelRef
 from nightshift.demo.model import SimulatedModel, simulated_model
+from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.limits import Limits
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import Message, MessageKind, Observed
 from nightshift.memory.messages import Messages
+from nightshift.runs.ledger import Ledger
 from nightshift.store.keys import Keys
 from tests.nightshift.runs.model import Clock
 
@@ -34,14 +36,14 @@ class Room:
     def said(self, id: str, text: str = "hello", **more: Any) -> Observed:
         at = more.pop("at", self.clock.now)
         return Observed(
-            Kind.NEW, self.ref, id, **({"user_id": "ann", "user_name": "Ann"} | more), text=text, at=at
+            MessageKind.NEW, self.ref, id, **({"user_id": "ann", "user_name": "Ann"} | more), text=text, at=at
         )
 
     def edited(self, id: str, text: str, **more: Any) -> Observed:
-        return Observed(Kind.EDITED, self.ref, id, text=text, **more)
+        return Observed(MessageKind.EDITED, self.ref, id, text=text, **more)
 
     def deleted(self, id: str) -> Observed:
-        return Observed(Kind.DELETED, self.ref, id)
+        return Observed(MessageKind.DELETED, self.ref, id)
 
     def later(self, **duration: float) -> datetime:
         self.clock.now += timedelta(**duration)
@@ -49,6 +51,12 @@ class Room:
 
     def called(self, id: str) -> Room:
         return replace(self, ref=ChannelRef(self.ref.platform, id))
+
+
+async def unembedded(messages: Messages, limit: int) -> list[Message]:
+    """The messages that wait for a vector, or for theirs to go; those that wait longest first."""
+    queue = EmbeddingQueue(Ledger(messages.redis, messages.keys), messages)
+    return await queue.take(datetime(2100, 1, 1, tzinfo=UTC), limit)
 
 
 @pytest.fixture

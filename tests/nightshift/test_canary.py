@@ -17,7 +17,7 @@ from nightshift.base.subject import Subject
 from nightshift.deliveries.delivery import NewDelivery
 from nightshift.deployment import close_deployment, deployment, process_settings
 from nightshift.heartbeats.row import source_of
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.summaries import Summary
 from nightshift.money.payer import Payer
 from nightshift.platforms.local import LocalPlatform
@@ -70,15 +70,15 @@ async def plant() -> None:
     await messages.channels.record_metadata(ROOM, name="Lobby")
     await messages.observe(
         [
-            Observed(Kind.NEW, ROOM, sent.message_id, ANN.id, CANARY, f"I play the {CANARY}", sent.at),
-            Observed(Kind.NEW, ROOM, "2", ANN.id, CANARY, "nothing", sent.at),
+            Observed(MessageKind.NEW, ROOM, sent.message_id, ANN.id, CANARY, f"I play the {CANARY}", sent.at),
+            Observed(MessageKind.NEW, ROOM, "2", ANN.id, CANARY, "nothing", sent.at),
         ]
     )
     await quote("so you play")
     payer = Payer("r", "embedding")
     await deployment().memory.embedding.see_to_waiting(payer, await store_now(redis))
     assert (await deployment().memory.recall.search(CANARY, ROOM, payer=payer)).messages, "it can be recalled"
-    await messages.observe([Observed(Kind.EDITED, ROOM, "2", text=f"no, the {CANARY}")])
+    await messages.observe([Observed(MessageKind.EDITED, ROOM, "2", text=f"no, the {CANARY}")])
 
     now = await store_now(redis)
     summary = Summary(f"about a {CANARY}", {"2": 1}, (1, "2"), 2, str(ROOM), now, "r", "m", "v1")

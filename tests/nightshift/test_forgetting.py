@@ -17,7 +17,7 @@ from nightshift.base.subject import Forgetter, Subject
 from nightshift.forgetting import Forgetting
 from nightshift.memory.forgetting import MessageForgetter, ReplyForgetter
 from nightshift.memory.limits import Limits
-from nightshift.memory.message import Kind, Origin
+from nightshift.memory.message import MessageKind, Origin
 from nightshift.memory.messages import Messages
 from nightshift.runs.forgetting import EventForgetter, RunForgetter, forget_in_runs
 from nightshift.runs.ledger import Ledger
@@ -26,7 +26,7 @@ from nightshift.runs.states import done, failed, skipped
 from nightshift.store.client import store_now
 from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
-from tests.nightshift.conftest import ROOM, Room
+from tests.nightshift.conftest import ROOM, Room, unembedded
 from tests.nightshift.runs.model import Clock, request
 
 ANN, BOB, BOT = UserRef("discord", "ann"), UserRef("discord", "bob"), UserRef("discord", "bot")
@@ -191,17 +191,17 @@ async def test_what_agents_of_ours_said_to_a_user_is_taken_back_and_does_not_com
     away = room.called("away").said("1", "our own", user_id=BOT.id)
     await messages.observe([room.said("1", "secret"), quote, *others, away])
     await messages.record_own(ROOM, "5", "secret?", at=room.clock.now)
-    waiting = await messages.needs_embedding(10)
+    waiting = await unembedded(messages, 10)
     await messages.mark_embedded(waiting, "m")
 
     receipt = await forgetting.forget(ANN, by="ann")
     assert receipt.counts["replies"] == 2
 
-    assert (await messages.observe([quote, replace(quote, kind=Kind.EDITED)])).known == 2
+    assert (await messages.observe([quote, replace(quote, kind=MessageKind.EDITED)])).known == 2
     assert await messages.record_own(ROOM, "5", "secret?", at=room.clock.now) == "known"
     assert [each.text for each in await messages.last(ROOM, 9)] == ["bob's", "another's bot"]
     assert [each.text for each in await messages.last(away.ref, 9)] == ["our own"]
-    assert {each.id for each in await messages.needs_embedding(9)} == {"2", "5"}, "their vectors are to go"
+    assert {each.id for each in await unembedded(messages, 9)} == {"2", "5"}, "their vectors are to go"
 
 
 async def test_more_replies_than_are_read_at_once_all_go(redis: Redis, keys: Keys, room: Room) -> None:

@@ -20,13 +20,12 @@ from nightshift.channels.channels import Channels
 from nightshift.controls.freeze import Freeze, Freezing
 from nightshift.controls.switches import Switches
 from nightshift.deliveries.bot import BotPost
-from nightshift.deliveries.by_hand import Verdict, resolve
+from nightshift.deliveries.by_hand import DeliveryVerdict, resolve
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import DeliveryState
 from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.forgetting import DeliveryForgetter
-from nightshift.deliveries.listing import Wanted as WantedDeliveries
-from nightshift.deliveries.listing import read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.forgetting import Forgetting
 from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.forgetting import BeatForgetter
@@ -40,7 +39,7 @@ from nightshift.llm.breaker import Breaker
 from nightshift.llm.keypool import KeyPool, KeyState
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.forgetting import MessageForgetter, ReplyForgetter, SummaryForgetter, VectorForgetter
-from nightshift.memory.message import Kind, Observed, Origin
+from nightshift.memory.message import MessageKind, Observed, Origin
 from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
 from nightshift.memory.recall import Recall
@@ -56,7 +55,7 @@ from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.forgetting import EventForgetter, RunForgetter
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
-from nightshift.runs.search import Wanted, read_runs
+from nightshift.runs.search import WantedRuns, read_runs
 from nightshift.runs.states import State, done
 from nightshift.schedules.listing import read_schedules
 from nightshift.schedules.recording import record_due
@@ -71,7 +70,8 @@ from nightshift.store.client import text_list
 from nightshift.store.events import read_events
 from nightshift.store.graph import Graph
 from nightshift.store.keys import Keys
-from nightshift.work.pull import PullWork, Work
+from nightshift.work.pull import PulledWork, PullWork
+from tests.nightshift.conftest import unembedded
 from tests.nightshift.runs.model import Clock
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -175,7 +175,7 @@ LISTED = {
 
 @pytest.mark.parametrize("state", LISTED)
 async def test_runs_of_each_state_are_listed_in_their_order(ledger: Ledger, state: State) -> None:
-    page = await read_runs(ledger, Wanted(states=[state]), limit=100)
+    page = await read_runs(ledger, WantedRuns(states=[state]), limit=100)
 
     assert [row.id for row in page.rows] == LISTED[state]
     assert all(row.state is state for row in page.rows)
@@ -183,9 +183,9 @@ async def test_runs_of_each_state_are_listed_in_their_order(ledger: Ledger, stat
 
 async def test_runs_are_counted_by_state_and_by_source(ledger: Ledger) -> None:
     assert await ledger.counts() == {"open": 18, "done": 111, "skipped": 3, "failed": 4}
-    news = await read_runs(ledger, Wanted(sources=["news"], states=[State.DONE]), limit=100)
+    news = await read_runs(ledger, WantedRuns(sources=["news"], states=[State.DONE]), limit=100)
     assert [row.id for row in news.rows] == [f"news@2026-11-{day}T09:00:00Z" for day in (15, 14, 13)]
-    north = await read_runs(ledger, Wanted(tenant="north side"), limit=500)
+    north = await read_runs(ledger, WantedRuns(tenant="north side"), limit=500)
     assert Counter(row.state for row in north.rows) == {"waiting": 4, "running": 2, "done": 46}
 
 
@@ -577,7 +577,7 @@ async def test_what_was_sent_by_us_is_known_for_our_own(messages: Messages) -> N
         UserRef("local", "nightshift"): "default",
     }
     echo = Observed(
-        Kind.NEW, HALL, "sent-2df380", "otto", "Otto", "The gate opens at seven.", at("16T09:00:00")
+        MessageKind.NEW, HALL, "sent-2df380", "otto", "Otto", "The gate opens at seven.", at("16T09:00:00")
     )
     assert (await messages.observe([echo], tenant="north side", agent="otto")).outcomes == ["echo"]
 
@@ -589,7 +589,7 @@ async def test_messages_that_came_late_are_in_no_summary_yet(messages: Messages)
 async def test_messages_that_wait_for_a_vector_still_wait(
     messages: Messages, ledger: Ledger, redis: Redis, keys: Keys
 ) -> None:
-    waiting = await messages.needs_embedding(10)
+    waiting = await unembedded(messages, 10)
     assert [(each.id, each.deleted) for each in waiting] == [
         ("m1", False),
         ("m3", True),
@@ -695,12 +695,12 @@ async def sent_of(deliveries: Deliveries) -> Sequence[str]:
 
 async def test_what_is_unknown_is_resolved_by_hand(deliveries: Deliveries, ledger: Ledger) -> None:
     unknown = "prompt:otto@2026-11-16T09:00:20Z/0"
-    again = await resolve(deliveries, unknown, Verdict.RESEND, by="bob")
+    again = await resolve(deliveries, unknown, DeliveryVerdict.RESEND, by="bob")
     assert (again.state, again.times) == (DeliveryState.REQUESTED, 2)
     # It stands behind the two that waited already, so it has no run yet.
     assert await ledger.find(again.sending_run) is None
 
-    marked = await resolve(deliveries, "prompt:fern@2026-11-16T09:01:20Z/0", Verdict.SENT, by="bob")
+    marked = await resolve(deliveries, "prompt:fern@2026-11-16T09:01:20Z/0", DeliveryVerdict.SENT, by="bob")
     assert (marked.state, marked.reason) == (DeliveryState.SENT, "marked as sent by bob")
     counts = await deliveries.counts()
     assert (counts[DeliveryState.REQUESTED], counts[DeliveryState.UNKNOWN]) == (6, 0)
@@ -757,7 +757,7 @@ async def test_a_bot_is_handed_what_it_was_to_say_once_nothing_is_frozen(
 async def test_a_bot_comes_for_the_work_that_waits_for_it(ledger: Ledger, deliveries: Deliveries) -> None:
     work = await PullWork(ledger, deliveries).claim(FERN, by="bot fern/1", call="later")
 
-    assert isinstance(work, Work)
+    assert isinstance(work, PulledWork)
     assert work.row.id == "work:heartbeat:discord:lobby@2026-11-20T12:00:00Z"
     assert work.assignment.instruction == "Ask whether anybody ordered the compost."
     assert (work.assignment.channel, work.assignment.cause) == (LOBBY, "heartbeat")
@@ -772,7 +772,7 @@ async def test_a_bot_answers_the_work_that_it_had_taken(ledger: Ledger, deliveri
     assert (said.channel, said.text, said.kind, said.tenant) == (HALL, "At seven.", "heartbeat", "north side")
     assert (await ledger.get(run)).state is State.DONE
     # Its lane is free for what waits for the same agent.
-    assert isinstance(await pulled.claim(OTTO, by="bot otto/1", call="next"), Work)
+    assert isinstance(await pulled.claim(OTTO, by="bot otto/1", call="next"), PulledWork)
 
 
 async def test_bots_that_gave_a_sign_of_life_are_there(redis: Redis, keys: Keys, clock: Clock) -> None:
@@ -1120,11 +1120,17 @@ async def test_what_was_forgotten_stays_so(forgetting: Forgetting, messages: Mes
     assert receipts["channel discord:gone"].finished == at("17T12:01:00")
 
     before = [
-        Observed(Kind.NEW, LOBBY, "old", "mal", "Mal", "I wish to be forgotten.", at("17T11:00:00")),
+        Observed(MessageKind.NEW, LOBBY, "old", "mal", "Mal", "I wish to be forgotten.", at("17T11:00:00")),
         Observed(
-            Kind.NEW, ChannelRef("discord", "gone"), "old", "dai", "Dai", "Forgotten.", at("17T11:00:00")
+            MessageKind.NEW,
+            ChannelRef("discord", "gone"),
+            "old",
+            "dai",
+            "Dai",
+            "Forgotten.",
+            at("17T11:00:00"),
         ),
-        Observed(Kind.NEW, LOBBY, "new", "mal", "Mal", "I am back.", clock.now),
+        Observed(MessageKind.NEW, LOBBY, "new", "mal", "Mal", "I am back.", clock.now),
     ]
     assert (await messages.observe(before, agent="fern")).outcomes == ["forgotten", "forgotten", "new"]
 

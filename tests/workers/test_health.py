@@ -23,7 +23,7 @@ from nightshift.settings import load_settings
 from tests.workers.conftest import until
 from workers import health
 from workers.coroutines import LoopThread
-from workers.health import SignOfLife, Ticker
+from workers.health import Ticker, WorkerSignOfLife
 
 OFTEN = timedelta(seconds=0.01)
 NEVER = timedelta(hours=1)
@@ -293,7 +293,7 @@ def test_a_worker_is_ready_while_its_broker_is_connected_and_its_ticker_lives(
             raise SystemExit(1)
 
     monkeypatch.setattr(health, "_look_after_resources", tick)
-    step = SignOfLife(worker)
+    step = WorkerSignOfLife(worker)
 
     def look() -> dict[str, Any]:
         number = len(told)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from nightshift.demo.model.calls import BadCall, take, take_number
 from nightshift.demo.model.faults import Fault
 from nightshift.demo.model.instances import NoInstance, instance_text
-from nightshift.demo.model.ledger import MICRO_USD, Usage
+from nightshift.demo.model.ledger import MICRO_USD, SimulatedUsage
 from nightshift.llm.prices import SIMULATED
 
 LABEL = "[simulated]"
@@ -35,18 +35,18 @@ GAP = "\x00"
 
 
 @dataclass(frozen=True)
-class Answer:
+class SimulatedAnswer:
     """A successful response; nothing is charged for one without usage."""
 
     parts: Iterable[bytes]
-    usage: Usage | None = None
+    usage: SimulatedUsage | None = None
     content_type: str = "application/json"
 
 
-class Question(Protocol):
+class SimulatedQuestion(Protocol):
     """A request that was understood."""
 
-    def answer(self, fault: Fault | None) -> Answer:
+    def answer(self, fault: Fault | None) -> SimulatedAnswer:
         """Answer it, well or as badly as the fault says."""
 
 
@@ -95,7 +95,7 @@ class ChatQuestion:
             usage_streamed=take(options, "include_usage", bool, False),
         )
 
-    def answer(self, fault: Fault | None) -> Answer:
+    def answer(self, fault: Fault | None) -> SimulatedAnswer:
         """Answer in one piece or as a stream."""
         text = self.text
         if fault and fault.name == "wrong-json":
@@ -106,9 +106,11 @@ class ChatQuestion:
         if self.most_tokens is not None and len(tokens) > self.most_tokens:
             tokens, finish = tokens[: self.most_tokens], "length"
         filler_size = fault.settings["bytes"] if fault and fault.name == "huge" else 0
-        usage = Usage(self.model, self.prompt_tokens, len(tokens) + _count_tokens(filler_size))
+        usage = SimulatedUsage(self.model, self.prompt_tokens, len(tokens) + _count_tokens(filler_size))
         if self.streamed:
-            return Answer(self._stream(tokens, filler_size, finish, usage), usage, "text/event-stream")
+            return SimulatedAnswer(
+                self._stream(tokens, filler_size, finish, usage), usage, "text/event-stream"
+            )
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": "".join(tokens) + GAP, "refusal": None},
@@ -118,9 +120,13 @@ class ChatQuestion:
         body = self._frame("chat.completion") | {"choices": [choice], "usage": usage.as_json()}
         # The last gap is ours: what a caller can write into the answer all comes before it.
         before, _, after = json.dumps(body).rpartition(json.dumps(GAP)[1:-1])
-        return Answer(chain([before.encode()], fill(b" simulated", filler_size), [after.encode()]), usage)
+        return SimulatedAnswer(
+            chain([before.encode()], fill(b" simulated", filler_size), [after.encode()]), usage
+        )
 
-    def _stream(self, tokens: list[str], filler_size: int, finish: str, usage: Usage) -> Iterator[bytes]:
+    def _stream(
+        self, tokens: list[str], filler_size: int, finish: str, usage: SimulatedUsage
+    ) -> Iterator[bytes]:
         frame = self._frame("chat.completion.chunk") | ({"usage": None} if self.usage_streamed else {})
 
         def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
@@ -169,10 +175,10 @@ class EmbeddingQuestion:
         dimensions = take_number(body, "dimensions", at_most=MOST_DIMENSIONS) or DIMENSIONS
         return cls(model, seed, _read_inputs(body), dimensions, encoding == "base64")
 
-    def answer(self, fault: Fault | None) -> Answer:
+    def answer(self, fault: Fault | None) -> SimulatedAnswer:
         """Give the vectors, or none at all if the JSON is to be wrong."""
         inputs = [] if fault and fault.name == "wrong-json" else self.inputs
-        usage = Usage(self.model, sum(_count_tokens(len(text)) for text in self.inputs))
+        usage = SimulatedUsage(self.model, sum(_count_tokens(len(text)) for text in self.inputs))
         body = {
             "object": "list",
             "data": [
@@ -202,7 +208,7 @@ class EmbeddingQuestion:
 class ModelsQuestion:
     """A request for the list of models."""
 
-    def answer(self, fault: Fault | None) -> Answer:
+    def answer(self, fault: Fault | None) -> SimulatedAnswer:
         """List them with their prices, in dollars as text as OpenRouter does."""
         body = {
             "object": "list",
@@ -231,10 +237,12 @@ def fill(pattern: bytes, size: int) -> Iterator[bytes]:
         yield block[:left]
 
 
-def _padded(body: Mapping[str, Any], fault: Fault | None, usage: Usage | None = None) -> Answer:
+def _padded(
+    body: Mapping[str, Any], fault: Fault | None, usage: SimulatedUsage | None = None
+) -> SimulatedAnswer:
     """Make a body that has no text as large as asked, with the blanks that JSON allows after it."""
     size = fault.settings["bytes"] if fault and fault.name == "huge" else 0
-    return Answer(chain([json.dumps(body).encode()], fill(b" ", size)), usage)
+    return SimulatedAnswer(chain([json.dumps(body).encode()], fill(b" ", size)), usage)
 
 
 def _event(data: Mapping[str, Any]) -> bytes:

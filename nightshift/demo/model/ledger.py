@@ -14,7 +14,7 @@ MICRO_USD = 1_000_000
 
 
 @dataclass(frozen=True)
-class Usage:
+class SimulatedUsage:
     """What one answer took."""
 
     model: str
@@ -51,7 +51,7 @@ class Row:
     completion_tokens: int = 0
     cost_micro_usd: int = 0
 
-    def charge(self, usage: Usage) -> None:
+    def charge(self, usage: SimulatedUsage) -> None:
         """Add what one answer took."""
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
@@ -66,7 +66,7 @@ class Row:
         self.cost_micro_usd += other.cost_micro_usd
 
 
-class Ledger:
+class CallLedger:
     """One row per model and path; the model is empty where a request named none."""
 
     def __init__(self) -> None:

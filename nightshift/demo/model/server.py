@@ -23,17 +23,17 @@ from aiohttp.typedefs import Handler
 from nightshift.base.errors import BadSetting
 from nightshift.demo.model.answers import (
     LABEL,
-    Answer,
     ChatQuestion,
     EmbeddingQuestion,
     ModelsQuestion,
-    Question,
+    SimulatedAnswer,
+    SimulatedQuestion,
 )
 from nightshift.demo.model.calls import BadCall, Wishes, read_body, read_model, read_wishes
 from nightshift.demo.model.faults import Fault, FaultRule, FaultScript
-from nightshift.demo.model.ledger import Ledger, Row
+from nightshift.demo.model.ledger import CallLedger, Row
 
-type ReadQuestion = Callable[[Mapping[str, Any], str, int], Question]
+type ReadQuestion = Callable[[Mapping[str, Any], str, int], SimulatedQuestion]
 
 HEADERS = {"x-simulated": "true"}
 LARGEST_BODY = 64 * 1024 * 1024
@@ -117,7 +117,7 @@ class SimulatedModel:
 
     def reset(self) -> None:
         """Forget every call, and take up the faults it was started with."""
-        self._ledger = Ledger()
+        self._ledger = CallLedger()
         self._script = FaultScript(self.options.faults)
 
     def app(self) -> web.Application:
@@ -178,7 +178,7 @@ class SimulatedModel:
         return await self._reply(request, model, wishes, question)
 
     async def _reply(
-        self, request: web.Request, model: str, wishes: Wishes, question: Question
+        self, request: web.Request, model: str, wishes: Wishes, question: SimulatedQuestion
     ) -> web.StreamResponse:
         """Count the call, take as long as it should, then answer or fail."""
         row = self._ledger.row(model, request.path)
@@ -287,7 +287,7 @@ def _reset_connection(request: web.Request) -> None:
         transport.abort()
 
 
-async def _send(request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+async def _send(request: web.Request, answer: SimulatedAnswer, fault: Fault | None) -> web.StreamResponse:
     match fault:
         case Fault("wrong-body"):
             return _respond({"simulated": True, "unexpected": "not the body that was asked for"})
@@ -302,7 +302,7 @@ async def _send(request: web.Request, answer: Answer, fault: Fault | None) -> we
 
 
 async def _stream(
-    request: web.Request, answer: Answer, *, one_byte_every: timedelta | None = None
+    request: web.Request, answer: SimulatedAnswer, *, one_byte_every: timedelta | None = None
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers=HEADERS)
     response.content_type = answer.content_type

@@ -13,10 +13,10 @@ from nightshift.agents.agent import Agent
 from nightshift.base.errors import BadQuery, UnknownDelivery
 from nightshift.base.refs import LONGEST_ID, LONGEST_REF, ChannelRef, is_id
 from nightshift.deliveries.bot import BATCH, BotPost
-from nightshift.deliveries.by_hand import Verdict, resolve
+from nightshift.deliveries.by_hand import DeliveryVerdict, resolve
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.echo import recording_in
-from nightshift.deliveries.listing import Wanted, read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.runs.row import LONGEST_RUN_ID
 from nightshift.store.pages import Place
 from nightshift.web.api.alive import ProcessName
@@ -119,7 +119,9 @@ class HasFailed(_Told):
 class Resolution(_Told):
     """What somebody who has looked decides."""
 
-    verdict: Verdict = Field(description="`sent`: the platform has it; `resend`: send it again, knowingly")
+    verdict: DeliveryVerdict = Field(
+        description="`sent`: the platform has it; `resend`: send it again, knowingly"
+    )
 
 
 @router.get("", summary="List deliveries, newest first", responses=REFUSALS)
@@ -134,7 +136,7 @@ async def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> DeliveryPage:
     """By their last change; with a channel, by when they were requested."""
-    wanted = Wanted(
+    wanted = WantedDeliveries(
         states=state or tuple(DeliveryState),
         channel=ChannelRef.parse(channel) if channel is not None else None,
         tenant=token.tenant,

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/forget", tags=["forget"], responses=REFUSALS)
 Name = Annotated[str, Field(max_length=4_000, description="PLATFORM:ID, as in discord:1234")]
 
 
-class Subject(BaseModel):
+class ToForget(BaseModel):
     """What to forget: one of these."""
 
     model_config = ConfigDict(extra="forbid")
@@ -58,7 +58,7 @@ async def receipts(request: Request, token: KeeperAdmin) -> list[ReceiptView]:
     summary="Forget a user or a channel, everywhere; nothing brings it back",
     responses=BODY_REFUSALS,
 )
-async def forget(request: Request, token: KeeperAdmin, wanted: Subject) -> Forgotten:
+async def forget(request: Request, token: KeeperAdmin, wanted: ToForget) -> Forgotten:
     subject = _subject(wanted)
     forgetting = Web.of(request).here.forgetting
     if wanted.dry_run:
@@ -67,7 +67,7 @@ async def forget(request: Request, token: KeeperAdmin, wanted: Subject) -> Forgo
     return Forgotten(counts=receipt.counts, receipt=ReceiptView.model_validate(receipt))
 
 
-def _subject(wanted: Subject) -> UserRef | ChannelRef:
+def _subject(wanted: ToForget) -> UserRef | ChannelRef:
     if wanted.user and not wanted.channel:
         return UserRef.parse(wanted.user)
     if wanted.channel and not wanted.user:

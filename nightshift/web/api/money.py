@@ -73,7 +73,7 @@ class CostList(BaseModel):
     costs: list[CostView]
 
 
-class Reason(BaseModel):
+class FreezeReason(BaseModel):
     """Why everything shall stand still."""
 
     reason: str = Field("", max_length=500)
@@ -113,7 +113,7 @@ async def list_costs(
 
 
 @router.post("/freeze", summary="Stop every call and send, everywhere, within 5 s", responses=BODY_REFUSALS)
-async def freeze(request: Request, token: KeeperAdmin, why: Reason) -> FreezingView:
+async def freeze(request: Request, token: KeeperAdmin, why: FreezeReason) -> FreezingView:
     return FreezingView.model_validate(
         await Web.of(request).here.controls.freeze.freeze(token.name, why.reason)
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nightshift.base.refs import PLATFORM, ChannelRef, is_id
 from nightshift.channels.channel import SeenChannel
-from nightshift.memory.message import Kind, Observed, Origin
+from nightshift.memory.message import MessageKind, Observed, Origin
 from nightshift.web.api.views import Instant
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot
 from nightshift.web.problems import may_answer
@@ -39,7 +39,7 @@ class MessageSeen(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Kind = Kind.NEW
+    kind: MessageKind = MessageKind.NEW
     channel: Words
     id: Words = Field(description="as the platform calls the message")
     user_id: Words = ""
@@ -100,7 +100,7 @@ async def observe(request: Request, bot: AgentsBot, seen: Seen) -> Taken:
 
 
 def _observed(platform: str, seen: MessageSeen) -> Observed | str:
-    """The same in our words, or why it cannot be."""
+    """What was told in our words, or why that cannot be."""
     if not is_id(seen.channel):
         return "no channel's id"
     facts = seen.model_dump(exclude={"channel", "origin"})

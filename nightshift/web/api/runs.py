@@ -11,7 +11,7 @@ from nightshift.base.errors import UnknownRun
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import LONGEST_RUN_ID, RunRow
-from nightshift.runs.search import RunPlace, Wanted, read_runs
+from nightshift.runs.search import RunPlace, WantedRuns, read_runs
 from nightshift.runs.states import State
 from nightshift.web.api.views import Done, Instant, Reason, RunPage, RunStory, RunView
 from nightshift.web.guard import REFUSALS, Operator, Reader
@@ -39,7 +39,7 @@ async def list_runs(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> RunPage:
-    wanted = Wanted(
+    wanted = WantedRuns(
         states=state or tuple(State),
         sources=(source, source_of(source)) if source else None,
         since=since,

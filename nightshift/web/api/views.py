@@ -18,7 +18,7 @@ Instant = Annotated[AwareDatetime, Field(ge=EPOCH, lt=datetime(9000, 1, 1, tzinf
 
 
 def _carried_by_json(value: Any) -> Any:
-    """The same, without halves of characters and numbers that are none."""
+    """The value without halves of characters and numbers that are none."""
     text = json.dumps(value, ensure_ascii=False).encode(errors="replace")
     return json.loads(text, parse_constant=lambda _: None)
 

@@ -17,7 +17,7 @@ from nightshift.web.api.views import View
 from nightshift.web.guard import BODY_REFUSALS, AgentsBot
 from nightshift.web.problems import may_answer
 from nightshift.web.state import Web
-from nightshift.work.pull import Work
+from nightshift.work.pull import PulledWork
 
 router = APIRouter(prefix="/work", tags=["bots"], responses=BODY_REFUSALS)
 NOT_OURS = may_answer(
@@ -65,7 +65,7 @@ class WorkView(BaseModel):
     context: list[MessageSaid] = Field(description="what was said last in the channel, oldest first")
 
     @classmethod
-    def of(cls, work: Work, context: list[Message]) -> Self:
+    def of(cls, work: PulledWork, context: list[Message]) -> Self:
         row, assignment = work.row, work.assignment
         return cls(
             run=row.id,
@@ -107,7 +107,7 @@ class Held(BaseModel):
     stop: str | None = Field(description="why to stop, if a person cancelled the work")
 
 
-class Said(BaseModel):
+class Answered(BaseModel):
     """What became of the answer."""
 
     delivery: str
@@ -147,10 +147,10 @@ async def renew(request: Request, bot: AgentsBot, run: WorkPath, claim: Claim) -
 
 
 @router.post("/{run:path}/reply", summary="Answer, where the work came from", responses=NOT_OURS)
-async def reply(request: Request, bot: AgentsBot, run: WorkPath, said: Reply) -> Said:
+async def reply(request: Request, bot: AgentsBot, run: WorkPath, said: Reply) -> Answered:
     """Safe to repeat; the answer is given once."""
     delivery = await Web.of(request).here.work.pull.reply(bot.agent, run, said.token, said.text)
-    return Said(delivery=delivery.id, by=delivery.by, state=delivery.state)
+    return Answered(delivery=delivery.id, by=delivery.by, state=delivery.state)
 
 
 @router.post("/{run:path}/decline", summary="End work without a word", responses=NOT_OURS)

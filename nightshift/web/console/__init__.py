@@ -24,7 +24,7 @@ from nightshift.web.console import (  # noqa: F401  their pages
 )
 from nightshift.web.console.board import Board
 from nightshift.web.console.frame import Console
-from nightshift.web.console.gate import Gate, router
+from nightshift.web.console.gate import ConsoleGate, router
 
 HEAD = """
 <link rel="icon" href="/console-static/moon.svg">
@@ -36,7 +36,7 @@ HEAD = """
 def attach_console(app: FastAPI, settings: Settings) -> None:
     """Lay the console over the application: its door, its pages, and the board that they share."""
     app.include_router(router)
-    app.add_middleware(Gate, web=app)
+    app.add_middleware(ConsoleGate, web=app)
     reach_stores = app.router.lifespan_context
 
     @asynccontextmanager

@@ -13,12 +13,12 @@ from nightshift.base.refs import ChannelRef
 from nightshift.base.words import clock, span
 from nightshift.channels.audience import EVERYONE, audience_of, server_audience
 from nightshift.channels.channel import NEVER, Channel
-from nightshift.deliveries.listing import Wanted, read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.heartbeats.row import source_of
 from nightshift.status.channel import ChannelView
 from nightshift.store.pages import Place
 from nightshift.web.api.channels import visible
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -31,7 +31,7 @@ QUIET = {"": "As its agent's", NEVER: "Never"}
 
 @ui.page("/channels")
 async def channels(request: Request, after: str = "") -> None:
-    here = Page(request, "Channels")
+    here = ConsolePage(request, "Channels")
     here.live(("channels", after), partial(draw_channels, here.web, here.token, after))
 
 
@@ -47,7 +47,7 @@ async def draw_channels(web: Web, token: Token, after: str) -> str:
 
 @ui.page("/channels/{ref:path}")
 async def channel(request: Request, ref: str) -> None:
-    here = Page(request, ref)
+    here = ConsolePage(request, ref)
     web = here.web
 
     async def changeable(token: Token) -> ChannelRef:
@@ -84,7 +84,7 @@ async def draw_channel(web: Web, token: Token, ref: str) -> str:
         return page("channel.html", view=None, id=ref)
     view = await web.here.status.channel(known.ref)
     deliveries = await read_deliveries(
-        web.here.deliveries.store, Wanted(channel=known.ref, tenant=token.tenant), limit=DELIVERIES
+        web.here.deliveries.store, WantedDeliveries(channel=known.ref, tenant=token.tenant), limit=DELIVERIES
     )
     return page(
         "channel.html",

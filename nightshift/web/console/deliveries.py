@@ -11,12 +11,12 @@ from nicegui import ui
 from nightshift.access.tokens import Scope, Token
 from nightshift.base.errors import BadQuery
 from nightshift.base.refs import ChannelRef
-from nightshift.deliveries.by_hand import Verdict, resolve, verdicts
+from nightshift.deliveries.by_hand import DeliveryVerdict, resolve, verdicts
 from nightshift.deliveries.delivery import DeliveryState
-from nightshift.deliveries.listing import Wanted, read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.store.pages import Place
 from nightshift.web.api.deliveries import visible
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -25,15 +25,15 @@ ON_A_PAGE = 50
 
 @ui.page("/deliveries")
 async def deliveries(request: Request, state: str = "", channel: str = "", after: str = "") -> None:
-    here = Page(request, "Deliveries")
+    here = ConsolePage(request, "Deliveries")
     given = {"state": state, "channel": channel}
 
     def link(name: str, value: str) -> str:
-        """The same list, with this filter changed."""
+        """Where this list is, with this filter changed."""
         others = {each: kept for each, kept in (given | {name: value}).items() if kept}
         return f"/deliveries?{urlencode(others)}"
 
-    async def decide(verdict: Verdict, token: Token, id: str) -> str:
+    async def decide(verdict: DeliveryVerdict, token: Token, id: str) -> str:
         here.require(token)
         await visible(here.web, token, id)
         decided = await resolve(here.web.here.deliveries.store, id, verdict, by=token.name)
@@ -45,7 +45,7 @@ async def deliveries(request: Request, state: str = "", channel: str = "", after
     here.live(
         ("deliveries", state, channel, after),
         partial(draw, here.web, here.token, state, channel, after),
-        {verdict: partial(decide, verdict) for verdict in Verdict},
+        {verdict: partial(decide, verdict) for verdict in DeliveryVerdict},
     )
 
 
@@ -61,10 +61,10 @@ async def draw(web: Web, token: Token, state: str, channel: str, after: str) -> 
     return shown(page=found, problem="", verdicts=verdicts, may_operate=token.may(Scope.OPERATE))
 
 
-def _wanted(state: str, channel: str, token: Token) -> Wanted:
+def _wanted(state: str, channel: str, token: Token) -> WantedDeliveries:
     if state and state not in set(DeliveryState):
         raise BadQuery(f"{state!r} is no state of a delivery; there are {', '.join(DeliveryState)}")
-    return Wanted(
+    return WantedDeliveries(
         states=(DeliveryState(state),) if state else tuple(DeliveryState),
         channel=ChannelRef.parse(channel) if channel else None,
         tenant=token.tenant,

@@ -50,7 +50,7 @@ class Console:
     flower_url: str | None
 
 
-class Page:
+class ConsolePage:
     """One page in one browser."""
 
     def __init__(self, request: Request, title: str) -> None:

@@ -34,7 +34,7 @@ ASKING = "nightshift.asking"
 router = APIRouter(include_in_schema=False)
 
 
-class Gate:
+class ConsoleGate:
     """Lets pages and their live connection through for browsers that are signed in."""
 
     def __init__(self, app: ASGIApp, web: FastAPI) -> None:

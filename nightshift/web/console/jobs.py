@@ -11,7 +11,7 @@ from nicegui import ui
 from nightshift.access.tokens import Token
 from nightshift.jobs.by_hand import pause_job, resume_job, run_job
 from nightshift.jobs.view import read_jobs
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -20,7 +20,7 @@ ON_A_PAGE = 50
 
 @ui.page("/jobs")
 async def jobs(request: Request, after: str = "") -> RedirectResponse | None:
-    here = Page(request, "Jobs")
+    here = ConsolePage(request, "Jobs")
     if not here.sees_everything:
         return RedirectResponse("/runs")
     web = here.web

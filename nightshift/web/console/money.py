@@ -21,7 +21,7 @@ from nightshift.money.budget import Account, Budget, read_budget
 from nightshift.money.caps import listed, parse_cap
 from nightshift.money.costs import Spent, read_days
 from nightshift.money.payer import Level
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -37,7 +37,7 @@ LONGEST_REASON = 500
 
 @ui.page("/money")
 async def money(request: Request) -> RedirectResponse | None:
-    here = Page(request, "Money")
+    here = ConsolePage(request, "Money")
     if not here.sees_everything:
         return RedirectResponse("/runs")
     web = here.web

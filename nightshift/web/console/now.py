@@ -9,10 +9,10 @@ from fastapi.responses import RedirectResponse
 from nicegui import ui
 
 from nightshift.processes.signs_of_life import Process, describe
-from nightshift.runs.search import Wanted, read_runs
+from nightshift.runs.search import WantedRuns, read_runs
 from nightshift.runs.states import ENDED, OPEN, State
 from nightshift.status.upcoming import read_upcoming
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.console.timeline import REACH, lay_out
 from nightshift.web.console.titles import name_sources
@@ -26,7 +26,7 @@ PULSE = "job:pulse"
 
 @ui.page("/")
 async def now(request: Request, reach: str = "hour") -> RedirectResponse | None:
-    here = Page(request, "Now")
+    here = ConsolePage(request, "Now")
     if not here.sees_everything:
         return RedirectResponse("/runs")
     reach = reach if reach in REACH else "hour"
@@ -38,13 +38,13 @@ async def draw(web: Web, reach: str) -> str:
     ledger = web.here.runs.ledger
     overview = await web.here.status.overview()
     since = overview.at - REACH[reach][0]
-    open_runs = (await read_runs(ledger, Wanted(states=OPEN), limit=MOST_RUNS)).rows
-    ended = (await read_runs(ledger, Wanted(states=ENDED, since=since), limit=MOST_RUNS)).rows
+    open_runs = (await read_runs(ledger, WantedRuns(states=OPEN), limit=MOST_RUNS)).rows
+    ended = (await read_runs(ledger, WantedRuns(states=ENDED, since=since), limit=MOST_RUNS)).rows
     coming = await read_upcoming(ledger, after=overview.at, limit=MOST_COMING)
     upcoming = [each for each in coming if each.source != PULSE]
     over = {row.id for row in ended}
     open_runs = [row for row in open_runs if row.id not in over]
-    latest = ended or (await read_runs(ledger, Wanted(states=ENDED), limit=7)).rows
+    latest = ended or (await read_runs(ledger, WantedRuns(states=ENDED), limit=7)).rows
     sources = [*(row.source for row in (*open_runs, *latest)), *(each.source for each in upcoming)]
     return page(
         "now.html",

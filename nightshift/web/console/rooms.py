@@ -13,7 +13,7 @@ from nicegui import ui
 from nightshift.access.tokens import Token
 from nightshift.base.errors import BadQuery
 from nightshift.intake.rooms import LONGEST
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -23,7 +23,7 @@ SHOWN, LONGEST_SHOWN = 100, 8_000
 
 @ui.page("/rooms")
 async def rooms(request: Request, room: str = "") -> RedirectResponse | None:
-    here = Page(request, "Rooms")
+    here = ConsolePage(request, "Rooms")
     if not here.sees_everything:
         return RedirectResponse("/runs")
     if room:
@@ -45,7 +45,7 @@ async def draw_rooms(web: Web) -> str:
 
 @ui.page("/rooms/{room:path}")
 async def room(request: Request, room: str) -> RedirectResponse | None:
-    here = Page(request, room)
+    here = ConsolePage(request, room)
     if not here.sees_everything:
         return RedirectResponse("/runs")
     web = here.web

@@ -17,11 +17,11 @@ from nightshift.base.words import clock, money, span
 from nightshift.jobs.row import source_of
 from nightshift.runs.by_hand import requeue_run
 from nightshift.runs.row import RunRow
-from nightshift.runs.search import RunPlace, Wanted, last_change, read_runs
+from nightshift.runs.search import RunPlace, WantedRuns, last_change, read_runs
 from nightshift.runs.states import State
 from nightshift.store.client import store_now
 from nightshift.web.api.runs import visible
-from nightshift.web.console.frame import Page
+from nightshift.web.console.frame import ConsolePage
 from nightshift.web.console.pages import page
 from nightshift.web.state import Web
 
@@ -34,12 +34,12 @@ WITHIN = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelt
 async def runs(
     request: Request, state: str = "", source: str = "", within: str = "", after: str = ""
 ) -> None:
-    here = Page(request, "Runs")
+    here = ConsolePage(request, "Runs")
     given = {"state": state, "source": source, "within": within}
     chosen = {name: value for name, value in given.items() if value}
 
     def link(name: str, value: str) -> str:
-        """The same list, with this filter changed."""
+        """Where this list is, with this filter changed."""
         others = {each: kept for each, kept in (given | {name: value}).items() if kept}
         return f"/runs?{urlencode(others)}"
 
@@ -64,13 +64,13 @@ async def draw_runs(web: Web, token: Token, chosen: dict[str, str], after: str) 
     return shown(page=found, problem="")
 
 
-def _wanted(chosen: dict[str, str], token: Token, now: datetime) -> Wanted:
+def _wanted(chosen: dict[str, str], token: Token, now: datetime) -> WantedRuns:
     state, source, within = chosen.get("state"), chosen.get("source"), chosen.get("within")
     if state and state not in set(State):
         raise BadQuery(f"{state!r} is no state of a run; there are {', '.join(State)}")
     if within and within not in WITHIN:
         raise BadQuery(f"{within!r} is no span of time; there are {', '.join(WITHIN)}")
-    return Wanted(
+    return WantedRuns(
         states=(State(state),) if state else tuple(State),
         sources=(source, source_of(source)) if source else None,
         since=now - WITHIN[within] if within else None,
@@ -80,7 +80,7 @@ def _wanted(chosen: dict[str, str], token: Token, now: datetime) -> Wanted:
 
 @ui.page("/runs/{run:path}")
 async def run(request: Request, run: str) -> None:
-    here = Page(request, run)
+    here = ConsolePage(request, run)
 
     async def cancel(token: Token, name: str) -> str:
         here.require(token)

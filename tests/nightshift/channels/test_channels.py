@@ -10,7 +10,7 @@ from nightshift.base.errors import BadSetting, UnknownChannel
 from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.store import pages as pages_module
 from nightshift.store.events import read_events
@@ -38,7 +38,7 @@ def channels(messages: Messages) -> Channels:
 
 
 def said(ref: ChannelRef, at: datetime) -> Observed:
-    return Observed(Kind.NEW, ref, "1", "ann", text="hello", at=at)
+    return Observed(MessageKind.NEW, ref, "1", "ann", text="hello", at=at)
 
 
 def agent(name: str, tenant: str = "default") -> Agent:
@@ -83,8 +83,10 @@ async def test_the_most_recently_used_come_first(
     refs = await fill(messages, now, used=6, known=2)
     assert [each.ref for each in await channels.active(3)] == [refs[1], refs[0], refs[3]]
     clock.move(seconds=10)
-    await messages.observe([Observed(Kind.NEW, refs[5], "2", "ann", text="again", at=clock.now)])
-    await messages.observe([Observed(Kind.NEW, refs[0], "0", "ann", text="older", at=now - 9 * SECOND)])
+    await messages.observe([Observed(MessageKind.NEW, refs[5], "2", "ann", text="again", at=clock.now)])
+    await messages.observe(
+        [Observed(MessageKind.NEW, refs[0], "0", "ann", text="older", at=now - 9 * SECOND)]
+    )
     assert [each.ref for each in await channels.active(9)][:2] == [refs[5], refs[1]]
     assert len(await channels.active(99)) == 6
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nightshift.base.refs import ChannelRef
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.store.client import store_now
 from tests.nightshift.cli.conftest import Cli, Stage, answer
@@ -18,7 +18,7 @@ async def messages(stage: Stage) -> Messages:
     messages = Messages(stage.ledger.redis, stage.ledger.keys)
     now = await store_now(messages.redis)
     await messages.observe(
-        [Observed(Kind.NEW, ref, "1", "ann", "Ann", "hello", now) for ref in (LOBBY, STRANGE)]
+        [Observed(MessageKind.NEW, ref, "1", "ann", "Ann", "hello", now) for ref in (LOBBY, STRANGE)]
     )
     await messages.channels.record_metadata(
         STRANGE, name="[red]room", server_id="7", server_name="Guild", members=3

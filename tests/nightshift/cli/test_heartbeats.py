@@ -12,7 +12,7 @@ from nightshift.base.refs import ChannelRef
 from nightshift.channels.channels import Channels
 from nightshift.deployment import process_settings
 from nightshift.heartbeats.row import source_of
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Ledger
 from nightshift.store.client import store_now
@@ -33,7 +33,7 @@ def quick_model(monkeypatch: pytest.MonkeyPatch) -> None:
 async def room(ledger: Ledger) -> ChannelRef:
     """Somebody spoke an hour ago."""
     at = await store_now(ledger.redis) - timedelta(hours=1)
-    said = Observed(Kind.NEW, ROOM, "m1", "ada", "Ada", "hello", at)
+    said = Observed(MessageKind.NEW, ROOM, "m1", "ada", "Ada", "hello", at)
     await Messages(ledger.redis, ledger.keys).observe([said])
     return ROOM
 
@@ -69,7 +69,9 @@ async def test_a_channel_that_waits_to_be_adopted_is_told_from_one_that_is_used_
     unused = (await cli("channels", "next", str(EMPTY))).output
     assert unused == "local:empty does not beat: nothing was said there yet.\n"
 
-    later = Observed(Kind.NEW, ELSEWHERE, "m1", "ada", "Ada", "hello", await store_now(stage.ledger.redis))
+    later = Observed(
+        MessageKind.NEW, ELSEWHERE, "m1", "ada", "Ada", "hello", await store_now(stage.ledger.redis)
+    )
     await Messages(stage.ledger.redis, stage.ledger.keys).observe([later])
     await cli("channels", "rules", "--set", "channels=1")
     rare = (await cli("channels", "next", str(room))).output

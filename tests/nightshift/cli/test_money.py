@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 from nightshift.controls.freeze import Freeze
 from nightshift.deployment import process_settings
 from nightshift.money.caps import Caps
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.runs.states import held_up
 from nightshift.store.keys import Keys
 from tests.nightshift.cli.conftest import Cli, Stage, answer
 
-ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)
+ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Occasion.PERSON)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from nightshift.base.refs import UserRef
 from nightshift.base.subject import Subject
 from nightshift.deliveries.delivery import Delivery, DeliveryState
 from nightshift.deliveries.forgetting import DeliveryForgetter
-from nightshift.deliveries.listing import Wanted, read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.deliveries.retention import forget_old_deliveries
 from nightshift.store.keys import Keys
 from nightshift.store.pages import Place
@@ -37,7 +37,7 @@ async def one_of_each(post: Post) -> dict[DeliveryState, Delivery]:
     return {row.state: row for row in [await post.deliveries.get(each.id) for each in made]}
 
 
-async def listed(post: Post, wanted: Wanted, limit: int) -> list[DeliveryState]:
+async def listed(post: Post, wanted: WantedDeliveries, limit: int) -> list[DeliveryState]:
     """What all pages together list."""
     found: list[DeliveryState] = []
     page = await read_deliveries(post.deliveries, wanted, limit=limit)
@@ -52,11 +52,11 @@ async def listed(post: Post, wanted: Wanted, limit: int) -> list[DeliveryState]:
 async def test_deliveries_are_listed_newest_first_page_by_page(post: Post, limit: int) -> None:
     await one_of_each(post)
     newest_first = ["requested", "suppressed", "unknown", "failed", "sent"]
-    assert await listed(post, Wanted(), limit) == newest_first
-    assert await listed(post, Wanted(channel=ROOM), limit) == newest_first[1:]
-    assert await listed(post, Wanted(states=[DeliveryState.FAILED]), limit) == ["failed"]
-    assert await listed(post, Wanted(channel=ROOM, states=[DeliveryState.SENT]), limit) == ["sent"]
-    assert await listed(post, Wanted(tenant="t"), limit) == ["requested"]
+    assert await listed(post, WantedDeliveries(), limit) == newest_first
+    assert await listed(post, WantedDeliveries(channel=ROOM), limit) == newest_first[1:]
+    assert await listed(post, WantedDeliveries(states=[DeliveryState.FAILED]), limit) == ["failed"]
+    assert await listed(post, WantedDeliveries(channel=ROOM, states=[DeliveryState.SENT]), limit) == ["sent"]
+    assert await listed(post, WantedDeliveries(tenant="t"), limit) == ["requested"]
     assert await post.deliveries.counts() == dict.fromkeys(DeliveryState, 1)
 
 
@@ -65,7 +65,7 @@ async def test_one_that_moves_on_while_it_is_read_is_listed_once(
 ) -> None:
     made = await post.ask()
     await redis.zadd(keys.deliveries("sent"), {made.id: 1})  # where it stood, or will stand
-    assert await listed(post, Wanted(), 1) == ["requested"]
+    assert await listed(post, WantedDeliveries(), 1) == ["requested"]
 
 
 async def test_old_deliveries_are_dropped_by_state_and_age_and_open_ones_never(
@@ -77,11 +77,11 @@ async def test_old_deliveries_are_dropped_by_state_and_age_and_open_ones_never(
         assert (
             await forget_old_deliveries(post.deliveries, now=now, done=14 * DAY, failed=90 * DAY) == dropped
         )
-    assert await listed(post, Wanted(channel=ROOM), 9) == ["unknown", "failed"]
+    assert await listed(post, WantedDeliveries(channel=ROOM), 9) == ["unknown", "failed"]
     assert await post.deliveries.find(made[DeliveryState.SENT].id) is None
     now += 90 * DAY
     await forget_old_deliveries(post.deliveries, now=now, done=14 * DAY, failed=90 * DAY)
-    assert await listed(post, Wanted(), 9) == ["requested"]
+    assert await listed(post, WantedDeliveries(), 9) == ["requested"]
     left = {key async for key in redis.scan_iter(f"{keys.root}deliver*")}
     (kept,) = (row for state, row in made.items() if state == "requested")
     assert left == {

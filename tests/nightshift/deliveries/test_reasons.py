@@ -6,7 +6,7 @@ import pytest
 
 from nightshift.deliveries.bot import BotPost
 from nightshift.deliveries.delivery import Delivery
-from nightshift.deliveries.listing import Wanted, read_deliveries
+from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.deliveries.reasons import ASKS_WITHIN, KEPT_BACK
 from tests.nightshift.deliveries.conftest import Post
 from tests.nightshift.deliveries.test_bot import bot_of
@@ -21,7 +21,7 @@ def bot(post: Post) -> BotPost:
 
 async def reason(post: Post, delivery: Delivery) -> str:
     """The same in the list as for whoever asks for this one."""
-    page = await read_deliveries(post.deliveries, Wanted(), limit=9)
+    page = await read_deliveries(post.deliveries, WantedDeliveries(), limit=9)
     (listed,) = (row.reason for row in page.rows if row.id == delivery.id)
     assert (await post.deliveries.get(delivery.id)).reason == listed
     return listed

@@ -16,7 +16,7 @@ from nightshift.base.errors import (
     SendUnknown,
 )
 from nightshift.base.refs import ChannelRef
-from nightshift.deliveries.by_hand import Verdict, resolve
+from nightshift.deliveries.by_hand import DeliveryVerdict, resolve
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.states import Outcome, State
 from nightshift.store.client import store_now
@@ -363,7 +363,7 @@ async def test_what_is_unknown_is_marked_as_sent_by_whoever_looked(post: Post) -
     made = await post.ask()
     post.chat.answers = [SendUnknown("lost")]
     await post.work()
-    marked = await resolve(post.deliveries, made.id, Verdict.SENT, by="ann")
+    marked = await resolve(post.deliveries, made.id, DeliveryVerdict.SENT, by="ann")
     assert (marked.state, marked.reason) == ("sent", "marked as sent by ann")
     assert post.chat.taken == []
 
@@ -375,7 +375,7 @@ async def test_what_is_unknown_or_failed_is_sent_again_knowingly_under_another_k
     made = await post.ask()
     post.chat.answers = [error]
     await post.work()
-    again = await resolve(post.deliveries, made.id, Verdict.RESEND, by="ann")
+    again = await resolve(post.deliveries, made.id, DeliveryVerdict.RESEND, by="ann")
     assert (again.state, again.times, again.reason) == ("requested", 2, "sent again by ann")
     assert again.key != made.key
     await post.work()
@@ -387,7 +387,7 @@ async def test_the_run_of_an_earlier_send_has_no_say_any_more(post: Post) -> Non
     made = await post.ask()
     post.chat.answers = [SendUnknown("lost")]
     await post.work()
-    again = await resolve(post.deliveries, made.id, Verdict.RESEND, by="ann")
+    again = await resolve(post.deliveries, made.id, DeliveryVerdict.RESEND, by="ann")
     await post.ledger.replay(made.sending_run, by="ann")
     await post.ledger.cancel(made.sending_run)
     assert await post.state(made) == "requested"
@@ -411,18 +411,18 @@ async def test_the_run_of_an_earlier_send_has_no_say_any_more(post: Post) -> Non
 
 async def test_a_verdict_that_does_not_fit_is_refused_with_the_reason(post: Post) -> None:
     made = await post.ask()
-    for verdict in Verdict:
+    for verdict in DeliveryVerdict:
         with pytest.raises(NotPossible, match="is requested: it is still being sent"):
             await resolve(post.deliveries, made.id, verdict, by="ann")
     await post.work()
-    for verdict in Verdict:
+    for verdict in DeliveryVerdict:
         with pytest.raises(NotPossible, match="is sent: the platform has it"):
             await resolve(post.deliveries, made.id, verdict, by="ann")
     refused = await post.ask(number=1)
     post.chat.answers = [RefusedByPlatform("no")]
     await post.work()
     with pytest.raises(NotPossible, match="is failed: the platform does not have it; it can be sent again"):
-        await resolve(post.deliveries, refused.id, Verdict.SENT, by="ann")
+        await resolve(post.deliveries, refused.id, DeliveryVerdict.SENT, by="ann")
 
 
 async def test_two_people_who_send_it_again_at_once_send_it_once(post: Post) -> None:

@@ -21,7 +21,7 @@ from nightshift.heartbeats.gates import Gate
 from nightshift.heartbeats.row import BeatRow
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import DueBeat, Ledger
 from nightshift.runs.row import RunId
@@ -100,7 +100,7 @@ class Scene:
             "at": self.now + timedelta(milliseconds=self._said),
             **more,
         }
-        await self.messages.observe([Observed(Kind.NEW, ref, f"m{self._said}", **facts)])
+        await self.messages.observe([Observed(MessageKind.NEW, ref, f"m{self._said}", **facts)])
 
     async def adopt(self, *refs: ChannelRef) -> None:
         await self.beats.adopt(dict.fromkeys(refs or [ROOM]), self.rules, now=self.now)

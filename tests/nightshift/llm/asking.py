@@ -20,19 +20,19 @@ from nightshift.llm.calls import Calls
 from nightshift.llm.endpoints import endpoint_resource, key_sources
 from nightshift.llm.keypool import KeyPool
 from nightshift.llm.models import Models
-from nightshift.llm.prompts import Message
+from nightshift.llm.prompts import PromptMessage
 from nightshift.llm.settings import ModelSettings
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.processes.resources import Resources
 from nightshift.settings import Settings
 from nightshift.store.keys import Keys
 
-PAYER = Payer("heartbeat:a@1", "heartbeat:a", kind=Kind.PERSON)
-HELLO = (Message("user", "hello"),)
+PAYER = Payer("heartbeat:a@1", "heartbeat:a", kind=Occasion.PERSON)
+HELLO = (PromptMessage("user", "hello"),)
 LOOK_EVERY = timedelta(milliseconds=20)
 
 

@@ -14,7 +14,7 @@ from nightshift.base.errors import BadKeys, Overloaded
 from nightshift.demo.model import Fault, FaultRule, SimulatedModel
 from nightshift.llm.keypool import KeyState
 from nightshift.llm.settings import EndpointSettings, UseSettings
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.carry import Run, Work, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
@@ -133,7 +133,7 @@ async def test_a_run_that_paid_and_failed_says_what_it_paid(redis: Redis, keys: 
     ):
 
         async def work(run: Run) -> None:
-            await client.models.ask("flash", HELLO, Payer.of(run, Kind.SCHEDULE), schema=Verdict)
+            await client.models.ask("flash", HELLO, Payer.of(run, Occasion.SCHEDULE), schema=Verdict)
 
         row = await carried(redis, keys, now, work)
 
@@ -150,7 +150,7 @@ async def test_a_run_is_told_of_the_call_for_which_another_model_stood_in(
     async with asking(redis, keys, endpoints={"main": main}, models={"flash": flash}) as client:
 
         async def work(run: Run) -> Outcome:
-            answer = await client.models.ask("flash", HELLO, Payer.of(run, Kind.SCHEDULE))
+            answer = await client.models.ask("flash", HELLO, Payer.of(run, Occasion.SCHEDULE))
             return done(cost_of_answer=answer.cost)
 
         row = await carried(redis, keys, now, work)

@@ -23,7 +23,7 @@ from nightshift.llm.key_probe import probe_keys
 from nightshift.llm.keypool import QUOTA_EXHAUSTED, UNAUTHORIZED, KeyPool, KeyState, key_id
 from nightshift.llm.uses import Uses
 from nightshift.money.caps import Caps
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.processes.resources import Resources
@@ -33,7 +33,7 @@ from tests.nightshift.llm.asking import completion
 
 WELL, EMPTY, DRY, WRONG, POOR = "key-well", "key-empty", "key-dry", "key-wrong", "key-poor"
 EMBED, FLASH = "gemini-embedding-001", "gemini-2.5-flash"
-PAYER = Payer("job:gemini_key_probe@1", "job:gemini_key_probe", kind=Kind.MEMORY)
+PAYER = Payer("job:gemini_key_probe@1", "job:gemini_key_probe", kind=Occasion.MEMORY)
 VECTOR = {"data": [{"index": 0, "embedding": [0.5, 0.5]}], "usage": {"prompt_tokens": 1}}
 QUOTA = {"error": {"message": "quotaId: EmbedContentRequestsPerDayPerProject", "code": 429}}
 

@@ -33,9 +33,9 @@ from nightshift.demo.model import Fault, FaultRule, SimulatedModel, SimulatedMod
 from nightshift.llm import lexical
 from nightshift.llm.keypool import KeyState, key_id
 from nightshift.llm.models import Models
-from nightshift.llm.prompts import Message
+from nightshift.llm.prompts import PromptMessage
 from nightshift.llm.settings import EndpointSettings, UseSettings
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.carry import Run, carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import Outcome, State, done
@@ -126,7 +126,7 @@ async def test_lone_surrogates_are_replaced_before_they_are_sent(redis: Redis, k
         scripted(completion()) as endpoint,
         asking(redis, keys, model=model_at(endpoint.url)) as client,
     ):
-        await client.models.ask("flash", [Message("user", "a\ud800b \ud83d\ude00")], PAYER)
+        await client.models.ask("flash", [PromptMessage("user", "a\ud800b \ud83d\ude00")], PAYER)
 
     assert endpoint.asked[0]["messages"] == [{"role": "user", "content": "a\ufffdb 😀"}]
 
@@ -461,7 +461,7 @@ async def test_a_storm_of_429_is_waited_out_as_told_and_given_up_after_six_tries
     await ledger.record(news)
 
     async def work(run: Run) -> Outcome:
-        answer = await client.models.ask("flash", HELLO, Payer.of(run, Kind.SCHEDULE))
+        answer = await client.models.ask("flash", HELLO, Payer.of(run, Occasion.SCHEDULE))
         return done(said=answer.value)
 
     states: list[State | str] = []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.base.errors import NotPossible
-from nightshift.llm.prompts import Message, Prompt, load, whole_text
+from nightshift.llm.prompts import Prompt, PromptMessage, load, whole_text
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_prompt_that_is_not_there_says_where_to_put_it(package: str) -> None:
 def test_whatever_people_write_stays_inside_its_block(text: str) -> None:
     system, user = Prompt("Decide.", "think.v1").about(messages=[{"text": text}], channel="lobby")
 
-    assert system == Message("system", "Decide.")
+    assert system == PromptMessage("system", "Decide.")
     blocks = re.fullmatch(r"messages:\n```json\n([^\n]*)\n```\n\nchannel:\n```json\n([^\n]*)\n```", user.text)
     assert blocks
     assert "`" not in blocks[1]
@@ -49,7 +49,7 @@ def test_whatever_people_write_stays_inside_its_block(text: str) -> None:
 
 @given(st.text(alphabet=st.characters(categories=None)))
 def test_any_text_can_be_sent_once_it_is_whole(text: str) -> None:
-    whole = Message("user", text).text
+    whole = PromptMessage("user", text).text
 
     whole.encode()
     assert whole_text(whole) == whole

@@ -20,7 +20,7 @@ from nightshift.base.errors import BadSetting
 from nightshift.machine.supervise import (
     LOG_LIMIT,
     HomeInUse,
-    Process,
+    ProcessSpec,
     StartFailed,
     State,
     Status,
@@ -65,7 +65,7 @@ class Naps:
             await asyncio.Event().wait()
 
 
-def stubborn(home: Path, grandchildren: list[int]) -> Process:
+def stubborn(home: Path, grandchildren: list[int]) -> ProcessSpec:
     """It ignores SIGTERM, as does the process it starts, and is ready once it has told that one's id."""
     channel = home / "channel"
     os.mkfifo(channel)
@@ -74,7 +74,7 @@ def stubborn(home: Path, grandchildren: list[int]) -> Process:
         grandchildren.append(int(await asyncio.to_thread(channel.read_text)))
 
     command = ["sh", "-c", "trap '' TERM; sleep 600 & echo $! > channel; wait"]
-    return Process("stubborn", command, ready=ready, stop_timeout=timedelta(seconds=0.1), cwd=home)
+    return ProcessSpec("stubborn", command, ready=ready, stop_timeout=timedelta(seconds=0.1), cwd=home)
 
 
 def await_end(pid: int, seconds: float = 10) -> None:
@@ -108,7 +108,9 @@ def script(text: str, home: Path) -> Iterator[subprocess.Popen[str]]:
 
 async def test_a_process_that_keeps_crashing_is_restarted_ever_more_slowly(tmp_path: Path) -> None:
     naps = Naps(enough=8)
-    async with Supervisor([Process("crasher", ["sh", "-c", "exit 3"])], tmp_path, sleep=naps) as supervisor:
+    async with Supervisor(
+        [ProcessSpec("crasher", ["sh", "-c", "exit 3"])], tmp_path, sleep=naps
+    ) as supervisor:
         await naps.had_enough.wait()
         (status,) = supervisor.status()
 
@@ -121,7 +123,7 @@ async def test_after_a_while_of_health_a_crash_is_the_first_again(tmp_path: Path
     clock = [now]
 
     async with Supervisor(
-        [Process("p", SLEEPER)], tmp_path, on_change=watch, sleep=naps, now=lambda: clock[0]
+        [ProcessSpec("p", SLEEPER)], tmp_path, on_change=watch, sleep=naps, now=lambda: clock[0]
     ):
         for healthy in (0, 4, 5):
             running = await watch.next("running")
@@ -139,8 +141,8 @@ async def test_processes_start_in_order_and_stop_in_reverse(tmp_path: Path) -> N
     async def after_a_while() -> None:
         await asyncio.sleep(0.05)
 
-    first = Process("first", SLEEPER, ready=after_a_while)
-    async with Supervisor([first, Process("second", SLEEPER)], tmp_path, on_change=watch) as supervisor:
+    first = ProcessSpec("first", SLEEPER, ready=after_a_while)
+    async with Supervisor([first, ProcessSpec("second", SLEEPER)], tmp_path, on_change=watch) as supervisor:
         pids = [status.pid for status in supervisor.status()]
         assert [os.getsid(pid or 0) for pid in pids] == pids, "a Ctrl-C in the terminal would reach them"
 
@@ -162,7 +164,7 @@ async def test_a_process_that_ignores_its_stop_signal_is_killed_with_what_it_sta
 
 async def test_what_a_crashed_process_started_does_not_live_on(tmp_path: Path) -> None:
     naps = Naps(enough=1)
-    crasher = Process("crasher", ["sh", "-c", "sleep 600 & echo $! > grandchild"], cwd=tmp_path)
+    crasher = ProcessSpec("crasher", ["sh", "-c", "sleep 600 & echo $! > grandchild"], cwd=tmp_path)
     async with Supervisor([crasher], tmp_path, sleep=naps):
         await naps.had_enough.wait()
         await_end(int((tmp_path / "grandchild").read_text()))
@@ -171,20 +173,20 @@ async def test_what_a_crashed_process_started_does_not_live_on(tmp_path: Path) -
 async def test_a_process_that_ends_before_it_is_ready_ends_the_start_with_its_last_words(
     tmp_path: Path,
 ) -> None:
-    doomed = Process(
+    doomed = ProcessSpec(
         "doomed",
         ["sh", "-c", "echo no such thing >&2; exit 4"],
         ready=asyncio.Event().wait,  # type: ignore[arg-type]
         explain=lambda said: "so buy one" if "no such thing" in said else None,
     )
-    supervisor = Supervisor([Process("first", SLEEPER), doomed], tmp_path)
+    supervisor = Supervisor([ProcessSpec("first", SLEEPER), doomed], tmp_path)
     with pytest.raises(StartFailed, match=r"(?s)doomed .*exit code 4.*so buy one.*  no such thing"):
         await supervisor.start()
     assert [status.state for status in supervisor.status()] == ["stopped", "stopped"]
 
 
 async def test_a_command_that_cannot_be_run_is_named(tmp_path: Path) -> None:
-    missing = Process("missing", ["no-such-program"], ready=asyncio.Event().wait)  # type: ignore[arg-type]
+    missing = ProcessSpec("missing", ["no-such-program"], ready=asyncio.Event().wait)  # type: ignore[arg-type]
     with pytest.raises(StartFailed, match="cannot run no-such-program: No such file"):
         await Supervisor([missing], tmp_path).start()
 
@@ -193,7 +195,7 @@ async def test_a_probe_that_gives_up_stops_the_process_and_the_start(tmp_path: P
     async def refuse() -> None:
         raise BadSetting("the colour is wrong")
 
-    supervisor = Supervisor([Process("p", SLEEPER, ready=refuse)], tmp_path)
+    supervisor = Supervisor([ProcessSpec("p", SLEEPER, ready=refuse)], tmp_path)
     with pytest.raises(BadSetting, match="the colour is wrong"):
         await supervisor.start()
     assert supervisor.status()[0].pid is None
@@ -211,7 +213,7 @@ async def test_a_process_that_gets_ready_while_it_is_stopped_is_not_started_agai
         elif status.pid:
             starting.cancel()
 
-    supervisor = Supervisor([Process("p", SLEEPER, ready=ready)], tmp_path, on_change=changed)
+    supervisor = Supervisor([ProcessSpec("p", SLEEPER, ready=ready)], tmp_path, on_change=changed)
     starting = asyncio.create_task(supervisor.start())
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -225,7 +227,7 @@ async def test_what_processes_say_is_logged_and_shown_with_their_names(tmp_path:
     with log.open("w") as file:
         file.truncate(LOG_LIMIT + 1)
 
-    talker = Process(
+    talker = ProcessSpec(
         "talker", ["sh", "-c", "echo $GREETING; yes | head -n 1"], env={"GREETING": "good evening"}
     )
     async with Supervisor([talker], tmp_path, terminal=terminal, on_change=watch, sleep=Naps(enough=1)):

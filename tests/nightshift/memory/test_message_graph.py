@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from nightshift.base.errors import Overloaded
 from nightshift.memory import message_graph as module
-from nightshift.memory.message_graph import EmbeddingModel, Entry, MessageGraph
+from nightshift.memory.message_graph import EmbeddingModel, GraphEntry, MessageGraph
 from nightshift.store.client import command, new_client
 from nightshift.store.graph import Graph
 from tests.nightshift.memory.indexes import until_filled
@@ -31,11 +31,11 @@ class Library:
         self.now = now
         self._graphs = graphs
 
-    def entry(self, id: str, text: str = "hello", audience: str = "a:1", **more: str) -> Entry:
+    def entry(self, id: str, text: str = "hello", audience: str = "a:1", **more: str) -> GraphEntry:
         at = self.now + timedelta(seconds=int(id)) if id.isdigit() else self.now
-        return Entry(id, more.get("ref", "a:1"), more.get("user", "a:ann"), text, audience, at)
+        return GraphEntry(id, more.get("ref", "a:1"), more.get("user", "a:ann"), text, audience, at)
 
-    async def put(self, *entries: tuple[Entry, float]) -> None:
+    async def put(self, *entries: tuple[GraphEntry, float]) -> None:
         await self.graph.prepare(FLAT)
         await self.graph.put(FLAT, [(entry, at(angle)) for entry, angle in entries])
         await until_filled(self._graphs)

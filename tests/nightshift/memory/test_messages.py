@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.memory.limits import Limits
-from nightshift.memory.message import Kind, Observed, Origin
+from nightshift.memory.message import MessageKind, Observed, Origin
 from nightshift.memory.messages import Messages
 from nightshift.store.keys import Keys
-from tests.nightshift.conftest import ROOM, Room
+from tests.nightshift.conftest import ROOM, Room, unembedded
 
 BOT = UserRef("discord", "bot")
 
@@ -36,9 +36,7 @@ async def test_what_was_said_is_there_by_id_and_in_order(messages: Messages, roo
         "default",
         "default",
     )
-    assert await messages.last_human_at(ROOM) == room.clock.now
-    assert await messages.human_since(ROOM, room.clock.now - timedelta(milliseconds=1))
-    assert not await messages.human_since(ROOM, room.clock.now)
+    assert (await messages.channels.get(ROOM)).last_human_at == room.clock.now
 
 
 async def test_telling_it_again_changes_nothing(messages: Messages, room: Room) -> None:
@@ -139,7 +137,7 @@ async def test_sending_and_its_echo_at_the_same_moment_make_one_message(
     assert {each.origin for each in await messages.last(ROOM, 100)} == {Origin.HEARTBEAT}
     assert await messages.count(ROOM) == 20
     assert await messages.digest(ROOM) == "0"
-    assert await messages.last_human_at(ROOM) is None
+    assert (await messages.channels.get(ROOM)).last_human_at is None
 
 
 async def test_a_bot_of_ours_is_never_taken_for_a_person(messages: Messages, room: Room) -> None:
@@ -280,7 +278,7 @@ async def test_what_cannot_be_kept_is_refused_and_costs_no_other(
     if isinstance(wrong.get("at"), timedelta):
         wrong = {"at": room.clock.now + wrong["at"]}
     facts: dict[str, Any] = {"id": "1", "user_id": "ann", "text": "x", "at": room.clock.now} | wrong
-    result = await messages.observe([Observed(Kind.NEW, ROOM, **facts), room.said("2")])
+    result = await messages.observe([Observed(MessageKind.NEW, ROOM, **facts), room.said("2")])
     assert result.outcomes == [why, "new"]
     assert result.refused == {why: 1}
 
@@ -298,7 +296,7 @@ async def test_ids_may_hold_whatever_can_be_seen(messages: Messages, room: Room,
     assert (message.ref, message.id, message.user_id) == (strange.ref, id, id)
     assert await messages.channels_of(UserRef("discord", id)) == [strange.ref]
     assert [each.ref for each in await messages.channels.active(9)] == [ROOM, strange.ref]
-    (waiting,) = [each for each in await messages.needs_embedding(9) if each.ref == strange.ref]
+    (waiting,) = [each for each in await unembedded(messages, 9) if each.ref == strange.ref]
     assert waiting == message
     assert await messages.forget_channel(strange.ref) == 1
     assert await texts(messages) == ["hello"]
@@ -312,7 +310,7 @@ async def test_the_oldest_of_too_many_go_with_all_that_is_theirs(
         await messages.observe([room.said(str(n), f"text {n}", at=room.later(seconds=1))])
     assert await texts(messages) == [f"text {n}" for n in range(4, 9)]
     assert await messages.find(ROOM, ["3"]) == {}
-    assert [each.id for each in await messages.needs_embedding(9)] == ["6", "7", "8"]
+    assert [each.id for each in await unembedded(messages, 9)] == ["6", "7", "8"]
     assert len([key async for key in redis.scan_iter(f"{keys.root}message:*")]) == 5
     await messages.observe([room.deleted(str(n)) for n in range(4)])
     assert await redis.zcard(keys.strays) == 3
@@ -351,23 +349,23 @@ async def test_a_message_waits_for_its_vector_until_it_has_that_of_its_text(
     messages: Messages, room: Room
 ) -> None:
     await messages.observe([room.said("1", "old"), room.said("2"), room.said("3", origin=Origin.SYSTEM)])
-    read = await messages.needs_embedding(10)
+    read = await unembedded(messages, 10)
     assert [each.id for each in read] == ["1", "2"]
     await messages.observe([room.edited("1", "new"), room.deleted("2")])
     assert await messages.mark_embedded(read, "m") == 2, "their texts have changed since they were read"
     assert [each.embedded for each in await messages.last(ROOM, 9)] == ["", ""]
 
-    again = await messages.needs_embedding(10)
+    again = await unembedded(messages, 10)
     assert [(each.id, each.text, each.deleted) for each in again] == [("1", "new", False), ("2", "", True)]
     assert await messages.mark_embedded(again, "m") == 0
-    assert await messages.needs_embedding(10) == []
+    assert await unembedded(messages, 10) == []
     assert (await messages.find(ROOM, ["1"]))["1"].embedded == "m"
     await messages.observe([room.edited("1", "newest")])
-    (waiting,) = await messages.needs_embedding(10)
+    (waiting,) = await unembedded(messages, 10)
     assert waiting.embedded == ""
     await messages.mark_embedded([waiting], "m")
     await messages.observe([room.deleted("1")])
-    (gone,) = await messages.needs_embedding(10)
+    (gone,) = await unembedded(messages, 10)
     assert (gone.id, gone.deleted) == ("1", True), "so that its vector goes too"
 
 
@@ -375,7 +373,7 @@ async def test_what_a_heartbeat_said_waits_for_no_vector(messages: Messages, roo
     await messages.observe([room.said("1")])
     await messages.record_own(ROOM, "1", "hello", at=room.clock.now, origin=Origin.HEARTBEAT)
     await messages.record_own(ROOM, "2", "hello", at=room.clock.now, origin=Origin.RECALLED)
-    assert await messages.needs_embedding(10) == []
+    assert await unembedded(messages, 10) == []
 
 
 async def test_a_channel_that_is_made_more_private_takes_along_what_was_said_before(

@@ -27,12 +27,12 @@ from nightshift.memory.embedding import AGAIN, SAYS_ENOUGH, Embedding
 from nightshift.memory.embedding_queue import EVERY, SOURCE, EmbeddingQueue
 from nightshift.memory.forgetting import VectorForgetter
 from nightshift.memory.limits import Limits
-from nightshift.memory.message import Kind as Change
+from nightshift.memory.message import MessageKind as Change
 from nightshift.memory.message import Observed, Origin
 from nightshift.memory.message_graph import EmbeddingModel, MessageGraph
 from nightshift.memory.messages import Messages
 from nightshift.memory.recall import Recall
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.states import State, done
 from nightshift.store.client import store_now
@@ -42,7 +42,7 @@ from tests.nightshift.conftest import ROOM, Room
 from tests.nightshift.memory.indexes import until_filled
 from tests.nightshift.runs.model import Clock
 
-PAYER = Payer("run", SOURCE, kind=Kind.MEMORY)
+PAYER = Payer("run", SOURCE, kind=Occasion.MEMORY)
 OTHER = ChannelRef("discord", "other")
 
 

@@ -15,7 +15,7 @@ from nightshift.base.subject import Subject
 from nightshift.channels.channel import Channel
 from nightshift.demo.model import simulated_model
 from nightshift.forgetting import Forgetting
-from nightshift.llm.prompts import Message as Turn
+from nightshift.llm.prompts import PromptMessage as Turn
 from nightshift.llm.replies import Answer
 from nightshift.memory import summarising as module
 from nightshift.memory.forgetting import SummaryForgetter

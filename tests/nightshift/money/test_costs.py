@@ -14,7 +14,7 @@ from nightshift.money.budget import Account, read_budget
 from nightshift.money.caps import Caps
 from nightshift.money.costs import CostRow, read_books, read_costs
 from nightshift.money.forecast import Forecast, read_forecast
-from nightshift.money.payer import Kind, Level, Listed, Payer
+from nightshift.money.payer import Level, Listed, Occasion, Payer
 from nightshift.money.purse import LEASE, Purse
 from nightshift.runs.ledger import Ledger
 from nightshift.schedules.schedule import Schedule, put_schedules
@@ -24,7 +24,7 @@ from nightshift.time.cadence import every
 from tests.nightshift.money.conftest import NewPurse
 from tests.nightshift.runs.model import Clock
 
-ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)
+ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Occasion.PERSON)
 
 
 async def spend(purse: Purse, cost: int, payer: Payer = ANN, model: str = "flash") -> None:
@@ -58,7 +58,7 @@ async def test_costs_are_listed_by_name_the_dearest_first_and_add_up_to_all(
 async def test_a_run_that_says_nothing_is_counted_too(
     new_purse: NewPurse, redis: Redis, keys: Keys, clock: Clock
 ) -> None:
-    silent = replace(ANN, source="heartbeat:discord:42", kind=Kind.HEARTBEAT)
+    silent = replace(ANN, source="heartbeat:discord:42", kind=Occasion.HEARTBEAT)
     await spend(new_purse(), 3, silent)
     (row,) = await read_costs(redis, keys, Listed.JOB, until=clock.now.date(), days=1)
     assert (row.name, row.cost) == ("heartbeat", 3)

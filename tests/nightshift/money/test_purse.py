@@ -15,7 +15,7 @@ from nightshift.base.errors import Frozen, OutOfBudget, OverRunCap
 from nightshift.controls.freeze import Freeze
 from nightshift.money.caps import LARGEST, Caps
 from nightshift.money.costs import NOTHING, Spent, read_books
-from nightshift.money.payer import Kind, Level, Payer
+from nightshift.money.payer import Level, Occasion, Payer
 from nightshift.money.purse import LEASE, SOON, SPREAD, Hold, Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.store.client import new_client, store_now
@@ -24,7 +24,7 @@ from nightshift.store.keys import Keys
 from tests.nightshift.money.conftest import NewPurse
 from tests.nightshift.runs.model import Clock
 
-ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)
+ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Occasion.PERSON)
 
 
 async def reserve(purse: Purse, payer: Payer = ANN, ceiling: int = 100) -> Hold:
@@ -72,7 +72,7 @@ async def test_every_level_has_caps_of_its_own_and_its_names_do_not_share_them(
     await spend(purse, 100)
     with pytest.raises(OutOfBudget, match=rf"{level} \S+ has spent \$0.0001 today"):
         await reserve(purse, ceiling=1)
-    other = Payer("run@2", "mail:2", "ben", "other", "discord:43", Kind.PERSON)
+    other = Payer("run@2", "mail:2", "ben", "other", "discord:43", Occasion.PERSON)
     await purse.reserve(other, model="chat", ceiling=100)
 
 
@@ -149,9 +149,9 @@ async def test_caps_change_while_everything_runs(new_purse: NewPurse, new_caps: 
 async def test_work_is_shed_in_order_where_it_meets_other_work(new_purse: NewPurse) -> None:
     purse = new_purse(day="0.0001", source="0.0001")
 
-    async def may_go_on() -> set[Kind]:
+    async def may_go_on() -> set[Occasion]:
         going = set()
-        for kind in Kind:
+        for kind in Occasion:
             try:
                 await purse.release(await reserve(purse, replace(ANN, kind=kind, source=kind), 1))
             except OutOfBudget:
@@ -162,19 +162,19 @@ async def test_work_is_shed_in_order_where_it_meets_other_work(new_purse: NewPur
     shed = []
     for cost in (84, 1, 5, 5, 5):
         await spend(purse, cost)
-        shed.append(set(Kind) - await may_go_on())
+        shed.append(set(Occasion) - await may_go_on())
     assert shed == [
         set(),
-        {Kind.HEARTBEAT},
-        {Kind.HEARTBEAT, Kind.MEMORY},
-        {Kind.HEARTBEAT, Kind.MEMORY, Kind.EVENT},
-        set(Kind),
+        {Occasion.HEARTBEAT},
+        {Occasion.HEARTBEAT, Occasion.MEMORY},
+        {Occasion.HEARTBEAT, Occasion.MEMORY, Occasion.EVENT},
+        set(Occasion),
     ]
 
 
 async def test_a_source_alone_may_fill_its_own_cap_whatever_its_kind(new_purse: NewPurse) -> None:
     purse = new_purse(source="0.0001", run="0.0001", job="0.0001")
-    await reserve(purse, replace(ANN, kind=Kind.HEARTBEAT), 100)
+    await reserve(purse, replace(ANN, kind=Occasion.HEARTBEAT), 100)
 
 
 # Telling

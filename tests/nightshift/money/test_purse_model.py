@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 from nightshift.base.errors import OutOfBudget, OverRunCap
 from nightshift.money.caps import Caps
 from nightshift.money.costs import NOTHING, read_books
-from nightshift.money.payer import Kind, Level, Payer
+from nightshift.money.payer import Level, Occasion, Payer
 from nightshift.money.purse import LEASE, Hold, Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.store.keys import Keys
@@ -35,9 +35,9 @@ from tests.nightshift.runs.model import Clock
 
 NIGHT = datetime(2026, 11, 20, 23, 50, tzinfo=UTC)
 PAYERS = [
-    Payer("a@1", "job:a", "t1", "ann", "c:1", Kind.HEARTBEAT),
-    Payer("a@2", "job:a", "t1", "ben", "c:1", Kind.SCHEDULE),
-    Payer("b@1", "prompt:b", "t2", "ann", "c:2", Kind.PERSON),
+    Payer("a@1", "job:a", "t1", "ann", "c:1", Occasion.HEARTBEAT),
+    Payer("a@2", "job:a", "t1", "ben", "c:1", Occasion.SCHEDULE),
+    Payer("b@1", "prompt:b", "t2", "ann", "c:2", Occasion.PERSON),
 ]
 CAPS = {"day": 200, "tenant": 150, "channel": 100, "agent": 120, "run": 90, "job": 110}
 SUMS = [0, 1, 10, 40, 85, 90, 100]
@@ -49,7 +49,7 @@ class Twice(Scripts):
     async def run(self, name: str, **request: Any) -> Any:
         first = await super().run(name, **request)
         second = await super().run(name, **request)
-        assert first == second or (name, second) == ("settle", ["already"])
+        assert first == second or (name, second) == ("settle_call", ["already"])
         return first
 
 
@@ -65,7 +65,7 @@ class PurseMachine(RuleBasedStateMachine):
         caps = {level: f"0.{cap:06}" for level, cap in CAPS.items()}
         self.purse = Purse(redis, self.keys, Caps(redis, self.keys, BudgetSettings(**caps)), clock=self.clock)
         self.purse._scripts = Twice(
-            "nightshift.money", ("reserve", "settle"), redis, self.keys, clock=self.clock
+            "nightshift.money", ("reserve_call", "settle_call"), redis, self.keys, clock=self.clock
         )
         self.spent: Counter[tuple[Any, ...]] = Counter()
         self.reserved: Counter[tuple[Any, ...]] = Counter()

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from nightshift.base.instants import to_ms
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRequest, run_id
-from nightshift.runs.states import ENDED, OPEN, Outcome, Overlap, Rules, State, hint_pause
+from nightshift.runs.states import ENDED, OPEN, Outcome, Overlap, Rules, State
 from nightshift.store.keys import Keys
 
 #: How long a successor's wish for the pulse's shift stands.
@@ -39,6 +39,12 @@ class Clock:
 def request(source: str, nominal: datetime, **changes: Any) -> RunRequest:
     facts = {"task": "tasks.work", "queue": "io", **changes}
     return RunRequest(id=run_id(source, nominal), source=source, nominal=nominal, **facts)
+
+
+def hint_pause(hints: int, rules: Rules) -> timedelta:
+    """How long to wait before hinting again a run that was hinted ``hints`` times."""
+    doublings = min(max(hints - 1, 0), 20)
+    return min(rules.hint_again * (1 << doublings), rules.hint_ceiling)
 
 
 class Twice(Ledger):

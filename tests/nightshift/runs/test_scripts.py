@@ -22,12 +22,11 @@ from nightshift.runs.states import (
     done,
     failed,
     handed_back,
-    hint_pause,
     postponed,
     skipped,
 )
 from nightshift.store.keys import Keys
-from tests.nightshift.runs.model import Clock, Twice, request
+from tests.nightshift.runs.model import Clock, Twice, hint_pause, request
 
 LEASE = Rules().lease
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
-from nightshift.memory.message import Kind, Observed
+from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
@@ -26,7 +26,7 @@ async def messages(store: Redis) -> Messages:
 
 async def say(messages: Messages, ref: ChannelRef, id: str = "1", *, tenant: str = "default") -> None:
     now = await store_now(messages.redis)
-    await messages.observe([Observed(Kind.NEW, ref, id, "ann", text="hello", at=now)], tenant=tenant)
+    await messages.observe([Observed(MessageKind.NEW, ref, id, "ann", text="hello", at=now)], tenant=tenant)
 
 
 def at(ref: ChannelRef, more: str = "") -> str:

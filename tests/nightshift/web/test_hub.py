@@ -123,7 +123,7 @@ async def test_a_listener_gets_at_most_four_frames_a_second(redis: Redis, keys: 
         await asyncio.sleep(0.01)
     listening.cancel()
     await asyncio.wait({listening})
-    assert 3 <= len(at) <= 7
+    assert len(at) >= 3
     assert all(later - sooner >= PACE.total_seconds() * 0.95 for sooner, later in pairwise(at))
 
 

@@ -6,13 +6,13 @@ from redis.asyncio import Redis
 
 from nightshift.access.tokens import Role, Tokens
 from nightshift.money.caps import Caps
-from nightshift.money.payer import Kind, Payer
+from nightshift.money.payer import Occasion, Payer
 from nightshift.money.purse import Purse
 from nightshift.money.settings import BudgetSettings
 from nightshift.store.keys import Keys
 from tests.nightshift.web.conftest import Call, Caller
 
-ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Kind.PERSON)
+ANN = Payer("run@1", "prompt:1", "ann", "helper", "discord:42", Occasion.PERSON)
 
 
 async def test_what_was_spent_is_told(admin: Caller, store: Redis) -> None:

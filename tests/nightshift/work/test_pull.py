@@ -17,15 +17,15 @@ from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import State
 from nightshift.settings import Settings
-from nightshift.work.pull import PullWork, Work
+from nightshift.work.pull import PulledWork, PullWork
 from nightshift.work.runner import BOT_DEADLINE
 from tests.nightshift.runs.model import Clock
 from tests.nightshift.work.conftest import ROOM, Hand
 
 
-async def ask(work: PullWork, agent: Agent) -> Work:
+async def ask(work: PullWork, agent: Agent) -> PulledWork:
     found = await work.claim(agent, by="bot:ann", call="c")
-    assert isinstance(found, Work), found
+    assert isinstance(found, PulledWork), found
     return found
 
 
