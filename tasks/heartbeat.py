@@ -10,18 +10,18 @@ from celery import shared_task
 from nightshift.deployment import deployment
 from nightshift.heartbeats import tending
 from nightshift.runs.carry import Run
-from nightshift.runs.ledger import DueBeat
+from nightshift.runs.ledger import DueVisit
 from nightshift.runs.states import Outcome, done
 from tasks.run import carried_out_as_run
 
 
-async def carry_out_beat(self: Any, channel: str, generation: int) -> None:
-    """Carry out one beat of a channel, unless it no longer counts."""
-    await deployment().heartbeats.beating.beat([DueBeat(channel, generation, datetime.now(UTC))])
+async def carry_out_visit(self: Any, channel: str, generation: int) -> None:
+    """Carry out one visit of a channel, unless it no longer counts."""
+    await deployment().heartbeats.visiting.visit([DueVisit(channel, generation, datetime.now(UTC))])
 
 
 #: No run: the pulse hands a lost one out again, and what is doubled is told by its generation.
-beat = shared_task(carry_out_beat, name="tasks.heartbeat.beat", bind=True)
+visit = shared_task(carry_out_visit, name="tasks.heartbeat.beat", bind=True)
 
 
 @carried_out_as_run
@@ -34,6 +34,6 @@ async def think(run: Run) -> Outcome:
 async def tend(run: Run) -> Outcome:
     """Adopt channels that have come to be used, and drop those that are no longer."""
     here = deployment()
-    beats, rules = here.heartbeats.beats, await here.heartbeats.rule_book.read()
-    again = run.ledger.rules.beat_again
-    return done(**await tending.tend(here.channels.store, beats, rules, now=run.started_at, again=again))
+    visits, rules = here.heartbeats.visits, await here.heartbeats.rule_book.read()
+    again = run.ledger.rules.visit_again
+    return done(**await tending.tend(here.channels.store, visits, rules, now=run.started_at, again=again))

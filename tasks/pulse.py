@@ -18,12 +18,12 @@ from celery import current_app, shared_task
 from celery.signals import worker_shutting_down
 
 from nightshift.deployment import deployment
-from nightshift.heartbeats.beating import QUEUE
-from nightshift.runs.ledger import DueBeat, Hint
+from nightshift.heartbeats.visiting import QUEUE
+from nightshift.runs.ledger import DueVisit, Hint
 from nightshift.runs.pulse import keep_pulse
 from nightshift.runs.queues import EXPENDABLE, QUEUES
 from nightshift.schedules.recording import record_due
-from tasks.heartbeat import beat
+from tasks.heartbeat import visit
 
 #: A queue this long gets no more hints until it is worked off.
 LONG_QUEUE = 2_000
@@ -40,7 +40,7 @@ async def beat_pulse(self: Any) -> None:
             holder=holder,
             record_due=partial(record_due, here.runs.ledger),
             publish=publish,
-            publish_beats=publish_beats,
+            publish_visits=publish_visits,
             long_queues=long_queues,
             leaving=leaving,
         )
@@ -96,16 +96,16 @@ def _publish(hints: Sequence[Hint]) -> None:
             )
 
 
-async def publish_beats(beats: Sequence[DueBeat], now: datetime) -> None:
-    """Publish each beat to be carried out at its time, all in one batch, off the loop."""
-    await asyncio.to_thread(_publish_beats, beats, now)
+async def publish_visits(visits: Sequence[DueVisit], now: datetime) -> None:
+    """Publish each visit to be carried out at its time, all in one batch, off the loop."""
+    await asyncio.to_thread(_publish_visits, visits, now)
 
 
-def _publish_beats(beats: Sequence[DueBeat], now: datetime) -> None:
+def _publish_visits(visits: Sequence[DueVisit], now: datetime) -> None:
     with current_app.producer_or_acquire() as producer, producer.batch():
-        for each in beats:
+        for each in visits:
             countdown = (each.at - now).total_seconds()
-            beat.apply_async(
+            visit.apply_async(
                 (each.channel, each.generation),
                 queue=QUEUE,
                 countdown=max(countdown, 0) or None,

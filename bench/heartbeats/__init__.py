@@ -1,1 +1,1 @@
-"""How late the beats of very many channels are, and what a pass costs in which nothing changed."""
+"""How late the visits of very many channels are, and what a pass costs in which nothing changed."""

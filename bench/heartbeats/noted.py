@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: How late each stock beat was.
+#: How late each stock visit was.
 NOTED = "bench:noted"
 #: Before the stock worker's keys in the broker.
 STOCK_PREFIX = "stock:"

@@ -16,46 +16,48 @@ from nightshift.cli.words import duration
 
 if TYPE_CHECKING:
     from nightshift.deployment import Deployment
-    from nightshift.heartbeats.beating import Beaten
     from nightshift.heartbeats.rules import HeartbeatRules
+    from nightshift.heartbeats.visiting import Visited
     from nightshift.status.why import Why
 
 #: With the commands of both files.
 __all__ = ["channels"]
 
 
-@channels.command()
-def beat(ref: Ref, json: Json = False) -> None:
+@channels.command("beat")
+def visit(ref: Ref, json: Json = False) -> None:
     """
-    Have a channel beat now: a model looks into it and says whether its agent should speak up.
+    Visit a channel now: a model looks into it and says whether its agent should speak up.
 
     Prints the id of the run. Quiet hours and an unchanged channel do not matter; a freeze, a budget and looks
     that were started just before do.
     """
-    beaten = ask(lambda here: _beat(here, ref))
-    refused = beaten.verdict.gate or (None if beaten.recorded == "recorded" else beaten.recorded)
+    visited = ask(lambda here: _visit(here, ref))
+    refused = visited.verdict.gate or (None if visited.recorded == "recorded" else visited.recorded)
     if json:
-        show_json({"run": beaten.run, "refused": refused, "value": beaten.verdict.value, "next": beaten.next})
+        show_json(
+            {"run": visited.run, "refused": refused, "value": visited.verdict.value, "next": visited.next}
+        )
     elif refused is None:
-        typer.echo(beaten.run)
+        typer.echo(visited.run)
     else:
-        note(f"No beat: {refused}{': ' if beaten.verdict.value else ''}{beaten.verdict.value}")
+        note(f"No visit: {refused}{': ' if visited.verdict.value else ''}{visited.verdict.value}")
     if refused:
         raise typer.Exit(NO)
 
 
-async def _beat(here: Deployment, ref: str) -> Beaten:
+async def _visit(here: Deployment, ref: str) -> Visited:
     from nightshift.base.refs import ChannelRef
-    from nightshift.heartbeats.by_hand import beat_by_hand
+    from nightshift.heartbeats.by_hand import visit_by_hand
 
     channel = await here.channels.store.get(ChannelRef.parse(ref))
     heartbeats = here.heartbeats
-    return await beat_by_hand(heartbeats.beats, heartbeats.rule_book, heartbeats.beating, channel)
+    return await visit_by_hand(heartbeats.visits, heartbeats.rule_book, heartbeats.visiting, channel)
 
 
 @channels.command("next")
-def next_beat(ref: Ref, json: Json = False) -> None:
-    """Say when a channel beats next, or why it does not."""
+def next_visit(ref: Ref, json: Json = False) -> None:
+    """Say when a channel is visited next, or why it is not."""
     why = ask(lambda here: why_channel_of(here, ref))
     if json:
         reason = None if why.next else why.says[0]
@@ -84,7 +86,7 @@ def show_rules(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show when channels beat and what keeps them from it, or change it; the next beat heeds it."""
+    """Show when channels are visited and what keeps them from it, or change it; the next visit heeds it."""
     rules = ask(lambda here: _rules(here, _changes(change or []), unset or []))
     if json:
         show_json(rules.model_dump(mode="json"))

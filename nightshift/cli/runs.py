@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nightshift.store.events import Event
 
 LIMIT = 20
-#: Before a channel whose beats are asked about.
+#: Before a channel whose visits are asked about.
 HEARTBEAT = "heartbeat:"
 
 runs = typer.Typer(invoke_without_command=True)
@@ -283,7 +283,7 @@ def why(
         str,
         typer.Argument(
             metavar="RUN|JOB|CHANNEL",
-            help="The id of a run, the name of a job, or heartbeat:PLATFORM:ID for a channel's beats.",
+            help="The id of a run, the name of a job, or heartbeat:PLATFORM:ID for a channel's visits.",
         ),
     ],
     at: Annotated[
@@ -292,7 +292,7 @@ def why(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say why a run waits or ended as it did, what became of a job's slot, or of a channel's beats."""
+    """Say why a run waits or ended as it did, what became of a job's slot, or of a channel's visits."""
     answer = ask(lambda here: _why(here, subject, at))
     if json:
         show_json(answer)

@@ -9,7 +9,7 @@ class ControlsSection(BaseModel):
     """Each of these is a switch: its first value, and what it does while it is on."""
 
     chat_llm_enabled: bool = Field(True, description="lets through work that asks a model")
-    channel_heartbeat_enabled: bool = Field(True, description="lets channels beat")
+    channel_heartbeat_enabled: bool = Field(True, description="lets channels be visited")
     model_probe: bool = Field(
         True, description="lets through the periodic question whether the model answers"
     )

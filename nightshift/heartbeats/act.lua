@@ -9,7 +9,7 @@
 -- Safe to repeat: a run that was let speak is let speak again.
 
 local DAY = 86400000
-local key = beat_key(q.channel)
+local key = visit_key(q.channel)
 local kept, today = {}, 0
 for _, act in ipairs(cjson.decode(redis.call('HGET', key, 'acts') or '[]')) do
   if act.run == q.run then return {'act'} end

@@ -1,5 +1,5 @@
 """
-Whether a beat is worth a model's time: gates in a fixed order, each a comparison of what is known.
+Whether a visit is worth a model's time: gates in a fixed order, each a comparison of what is known.
 
 Nothing here costs a token. The first gate that says no decides, and says with which value.
 """
@@ -12,12 +12,12 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from nightshift.base.words import clock, span, times
-from nightshift.heartbeats.row import BeatRow
+from nightshift.heartbeats.row import VisitRow
 from nightshift.heartbeats.rules import DAY, HeartbeatRules
 
 
 class Gate(StrEnum):
-    """What can keep a beat from being; in the order in which they are asked."""
+    """What can keep a visit from being; in the order in which they are asked."""
 
     FROZEN = "frozen"
     BREAKER = "breaker"
@@ -62,7 +62,7 @@ class Snapshot:
     """All that the gates look at, as it stood at one moment. A reason that is empty does not hold."""
 
     now: datetime
-    row: BeatRow
+    row: VisitRow
     digest: str
     last_human_at: datetime | None
     quiet: Quiet | None
@@ -72,7 +72,7 @@ class Snapshot:
     paused: str = ""
     busy: str = ""
     budget: str = ""
-    #: A person asked for this beat: it need not wait for people, for morning or for news.
+    #: A person asked for this visit: it need not wait for people, for morning or for news.
     by_hand: bool = False
 
 

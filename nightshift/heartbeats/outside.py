@@ -1,4 +1,4 @@
-"""What stands in a beat's way outside its channel: freeze, endpoints, platforms, bots, work, budgets."""
+"""What stands in a visit's way outside its channel: freeze, endpoints, platforms, bots, work, budgets."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Reach:
 
 
 class Surroundings:
-    """What a beat asks of the rest of the deployment."""
+    """What a visit asks of the rest of the deployment."""
 
     def __init__(self, ledger: Ledger, freeze: Freeze, purse: Purse, reach: Reach, uses: Uses) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""How the beats of one channel stand."""
+"""How the visits of one channel stand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 from nightshift.base.instants import from_ms, to_ms
 from nightshift.base.refs import ChannelRef
 
-#: Before the channel in the name of what its beats are runs of.
+#: Before the channel in the name of what its visits are runs of.
 SOURCE = "heartbeat:"
 #: The starts that are remembered; as many as a flood may be allowed.
 STARTS = 20
@@ -24,7 +24,7 @@ def source_of(ref: ChannelRef) -> str:
 
 @dataclass(frozen=True)
 class Act:
-    """Something that a beat found worth saying."""
+    """Something that a visit found worth saying."""
 
     at: datetime
     run: str
@@ -34,14 +34,14 @@ class Act:
 
 
 @dataclass(frozen=True)
-class BeatRow:
+class VisitRow:
     """One channel's; instants that have not been are nothing."""
 
     generation: int
     next_at: datetime | None
     interval: timedelta
     adopted_at: datetime
-    #: Beats in a row that found nothing changed.
+    #: Visits in a row that found nothing changed.
     unchanged: int
     #: Looks in a row that failed, and how many of them by the channel's doing.
     failures: int
@@ -88,7 +88,7 @@ class BeatRow:
         )
 
     def acts_between(self, start: datetime, end: datetime) -> int:
-        """How often a beat spoke up."""
+        """How often a visit spoke up."""
         return sum(start < act.at <= end for act in self.acts)
 
     def with_start(self, at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""When channels beat and what keeps them from it: settings ``[heartbeat]``."""
+"""When channels are visited and what keeps them from it: settings ``[heartbeat]``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HeartbeatRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    interval: Annotated[timedelta, Field(ge=10 * SECOND, le=DAY, description="between two beats")] = (
+    interval: Annotated[timedelta, Field(ge=10 * SECOND, le=DAY, description="between two visits")] = (
         30 * MINUTE
     )
     jitter: Annotated[float, Field(ge=0, le=0.5, description="share of it, more or less")] = 0.1
@@ -30,10 +30,10 @@ class HeartbeatRules(BaseModel):
     )
     flood_starts: Annotated[int, Field(ge=1, le=20, description="starts in a channel...")] = 5
     flood_window: Annotated[Pause, Field(description="...in so long at the most")] = 10 * MINUTE
-    forced_after: Annotated[Pause, Field(description="one beat although nothing changed")] = 12 * HOUR
+    forced_after: Annotated[Pause, Field(description="one visit although nothing changed")] = 12 * HOUR
     acts_per_day: Annotated[int, Field(ge=0, le=1_000, description="a channel's")] = 4
     repeat_after: Annotated[Pause, Field(description="until the same may be said again")] = DAY
-    stretch_after: Annotated[int, Field(ge=1, description="unchanged beats until the interval doubles")] = 3
+    stretch_after: Annotated[int, Field(ge=1, description="unchanged visits until the interval doubles")] = 3
     stretch_at_most: Annotated[int, Field(ge=1, le=64, description="times the interval")] = 8
     backoff: Annotated[tuple[Pause, ...], Field(min_length=1, description="after one failure, two, ...")] = (
         30 * SECOND,

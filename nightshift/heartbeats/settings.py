@@ -1,4 +1,4 @@
-"""When channels beat, as the settings say it."""
+"""When channels are visited, as the settings say it."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from nightshift.heartbeats.rules import HeartbeatRules
 class HeartbeatsSection(BaseModel):
     """What a person may change later on, in the rule book."""
 
-    heartbeat: HeartbeatRules = Field(default_factory=HeartbeatRules, description="when channels beat")
+    heartbeat: HeartbeatRules = Field(default_factory=HeartbeatRules, description="when channels are visited")

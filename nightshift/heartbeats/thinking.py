@@ -35,10 +35,10 @@ from nightshift.base.words import clock, times
 from nightshift.channels.channel import Channel
 from nightshift.channels.channels import Channels
 from nightshift.heartbeats import plan
-from nightshift.heartbeats.beats import Beats
-from nightshift.heartbeats.row import BeatRow
+from nightshift.heartbeats.row import VisitRow
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.heartbeats.visits import Visits
 from nightshift.llm.asks import Asks
 from nightshift.llm.prompts import load
 from nightshift.memory.message import Message as Said
@@ -89,7 +89,7 @@ class Thinking:
     models: Asks[Decision]
     messages: Messages
     channels: Channels
-    beats: Beats
+    visits: Visits
     rules: RuleBook
     agent_of: Callable[[str, str], Agent]
     hand_on: HandOn
@@ -108,9 +108,9 @@ class Thinking:
         except (LostLease, StoreFull, StoreUnreachable):
             raise  # of what was paid for or decided, the run's next attempt makes something
         except (Frozen, OutOfBudget, OverRunCap) as error:
-            # Beats that passed are not made up for: the next comes in its own time.
+            # Visits that passed are not made up for: the next comes in its own time.
             if isinstance(error, OutOfBudget):
-                await self.beats.unaffordable(ref, error.needs)
+                await self.visits.unaffordable(ref, error.needs)
             return skipped(str(error))
         except NightshiftError as error:
             return await self._failed(run, ref, rules, error)
@@ -118,7 +118,7 @@ class Thinking:
     async def _think(self, run: Run, ref: ChannelRef, rules: HeartbeatRules) -> Outcome:
         channel = await self.channels.get(ref)
         agent = self.agent_of(channel.agent, channel.tenant)
-        row = await self.beats.find(ref)
+        row = await self.visits.find(ref)
         prompt = load("nightshift.heartbeats", "heartbeat")
         if run.checkpoint is None:
             payer = Payer.of(run, Occasion.HEARTBEAT, str(ref))
@@ -137,13 +137,13 @@ class Thinking:
             await run.save(decision.model_dump())
         else:
             decision = Decision.model_validate(run.checkpoint)
-        await self.beats.looked(ref, run.payload["digest"], at=run.started_at)
+        await self.visits.looked(ref, run.payload["digest"], at=run.started_at)
         facts = {"act": decision.act, "why": decision.why[:LONGEST_WORDS], "prompt": prompt.version}
         say = (decision.say or "").strip()[:LONGEST_SAY]
         if not decision.act or not say:
             return done(**{**facts, "act": False})
         topic = decision.topic[:LONGEST_WORDS]
-        if refused := await self.beats.may_act(ref, run.id, marks(topic, say), topic, rules):
+        if refused := await self.visits.may_act(ref, run.id, marks(topic, say), topic, rules):
             return done(**facts, dropped=_refusal(*refused))
         return done(**facts, work=await self.hand_on(run, agent, ref, CAUSE, say))
 
@@ -166,7 +166,7 @@ class Thinking:
             await self.channels.pause(ref, by=f"its heartbeat, which failed {times(own)}: {words}"[:300])
             failures, own, pause = 0, 0, rules.interval
         next_at = run.started_at + pause
-        await self.beats.failed(ref, run.payload["generation"], failures=failures, own=own, next=next_at)
+        await self.visits.failed(ref, run.payload["generation"], failures=failures, own=own, next=next_at)
         log.warning("heartbeat_failed", channel=str(ref), failures=failures, error=words)
         return failed(words, next=clock(next_at))
 
@@ -174,7 +174,7 @@ class Thinking:
 def _told(
     channel: Channel,
     agent: Agent,
-    row: BeatRow | None,
+    row: VisitRow | None,
     said: Sequence[Said],
     background: Mapping[str, Any],
     *,

@@ -8,13 +8,13 @@ from nightshift.agents.wiring import AgentParts
 from nightshift.channels.wiring import ChannelParts
 from nightshift.controls.wiring import ControlParts
 from nightshift.heartbeats.background import Background
-from nightshift.heartbeats.beating import Beating
-from nightshift.heartbeats.beats import Beats
-from nightshift.heartbeats.forgetting import BeatForgetter
+from nightshift.heartbeats.forgetting import VisitForgetter
 from nightshift.heartbeats.outside import Reach, Surroundings
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.settings import HeartbeatsSection
 from nightshift.heartbeats.thinking import HandOn, Thinking
+from nightshift.heartbeats.visiting import Visiting
+from nightshift.heartbeats.visits import Visits
 from nightshift.llm.wiring import LlmParts
 from nightshift.memory.wiring import MemoryParts
 from nightshift.money.wiring import MoneyParts
@@ -55,20 +55,20 @@ class HeartbeatParts:
         self._hand_on = hand_on
 
     @cached_property
-    def beats(self) -> Beats:
-        return Beats(self._ground.redis, self._ground.keys, clock=self._ground.clock)
+    def visits(self) -> Visits:
+        return Visits(self._ground.redis, self._ground.keys, clock=self._ground.clock)
 
     @cached_property
     def rule_book(self) -> RuleBook:
         return RuleBook(self._ground.redis, self._ground.keys, self._settings.heartbeat)
 
     @cached_property
-    def beating(self) -> Beating:
-        """What carries beats out: one for a loop, so that of many at once one asks what is in the way."""
+    def visiting(self) -> Visiting:
+        """What carries visits out: one for a loop, so that of many at once one asks what is in the way."""
         reach = Reach(self._ledger, self._platforms.by_name, self._agents.liveness)
         freeze, purse = self._controls.freeze, self._money.purse
         outside = Surroundings(self._ledger, freeze, purse, reach, self._llm.uses)
-        return Beating(self._ledger, self.rule_book, self._agents.of, outside)
+        return Visiting(self._ledger, self.rule_book, self._agents.of, outside)
 
     @cached_property
     def thinking(self) -> Thinking:
@@ -77,7 +77,7 @@ class HeartbeatParts:
             models=self._llm.models,
             messages=self._memory.messages,
             channels=self._channels.store,
-            beats=self.beats,
+            visits=self.visits,
             rules=self.rule_book,
             agent_of=self._agents.of,
             hand_on=self._hand_on,
@@ -85,5 +85,5 @@ class HeartbeatParts:
         )
 
     @property
-    def forgetter(self) -> BeatForgetter:
-        return BeatForgetter(self.beats)
+    def forgetter(self) -> VisitForgetter:
+        return VisitForgetter(self.visits)

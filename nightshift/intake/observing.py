@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from nightshift.agents.agent import Agent
 from nightshift.base.errors import Forbidden, RateLimited
 from nightshift.channels.channel import SeenChannel
-from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.visits import Visits
 from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Observed
 from nightshift.memory.messages import Messages, ObserveResult
@@ -32,7 +32,7 @@ class Observer:
     redis: Redis
     keys: Keys
     messages: Messages
-    beats: Beats
+    visits: Visits
     settings: PlatformsSection
     embeddings: EmbeddingQueue | None = None
     most_a_minute: int = MOST_A_MINUTE
@@ -49,7 +49,7 @@ class Observer:
             await self.messages.channels.record_seen(seen, tenant=agent.tenant, agent=agent.name)
         result = await self.messages.observe(batch, tenant=agent.tenant, agent=agent.name)
         if result.touched:
-            await self.beats.touched(*result.touched)
+            await self.visits.touched(*result.touched)
         if self.embeddings and (result.new or result.edited or result.deleted):
             await self.embeddings.wake()
         return result

@@ -41,7 +41,7 @@ class IntakeParts:
     def observer(self) -> Observer:
         messages, queue = self._memory.messages, self._memory.embedding_queue
         redis, keys = self._ground.redis, self._ground.keys
-        return Observer(redis, keys, messages, self._heartbeats.beats, self._settings, queue)
+        return Observer(redis, keys, messages, self._heartbeats.visits, self._settings, queue)
 
     @cached_property
     def connections(self) -> Connections:

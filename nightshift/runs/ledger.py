@@ -53,8 +53,8 @@ class Missed:
 
 
 @dataclass(frozen=True)
-class BeatMove:
-    """Give a channel its next beat, or none, provided that this one is still the one that counts."""
+class VisitMove:
+    """Give a channel its next visit, or none, provided that this one is still the one that counts."""
 
     channel: str
     generation: int
@@ -87,8 +87,8 @@ class DueSchedule:
 
 
 @dataclass(frozen=True)
-class DueBeat:
-    """A channel's beat, to be carried out at this instant unless its generation has passed."""
+class DueVisit:
+    """A channel's visit, to be carried out at this instant unless its generation has passed."""
 
     channel: str
     generation: int
@@ -105,8 +105,8 @@ class Look:
     now: datetime
     hints: Sequence[Hint] = ()
     due: Sequence[DueSchedule] = ()
-    beats: Sequence[DueBeat] = ()
-    #: Channels whose beat was too late and that were given another time.
+    visits: Sequence[DueVisit] = ()
+    #: Channels whose visit was too late and that were given another time.
     missed: int = 0
 
 
@@ -162,9 +162,9 @@ class Ledger:
         """Record each on its own, all in one round trip."""
         return await self._record_each(_recording(*each) for each in recordings)
 
-    async def record_beats(self, beats: Iterable[tuple[RunRequest | None, BeatMove]]) -> list[Recorded]:
-        """For each channel, record what its beat became and place its next, all in one round trip."""
-        return await self._record_each(_recording(run, None, None, move) for run, move in beats)
+    async def record_visits(self, visits: Iterable[tuple[RunRequest | None, VisitMove]]) -> list[Recorded]:
+        """For each channel, record what its visit became and place its next, all in one round trip."""
+        return await self._record_each(_recording(run, None, None, move) for run, move in visits)
 
     async def _record_each(self, requests: Iterable[Mapping[str, Any]]) -> list[Recorded]:
         script = self._scripts["record"]
@@ -200,13 +200,13 @@ class Ledger:
         *,
         limit: int = 500,
         held: Mapping[str, timedelta] | None = None,
-        beats: bool = False,
+        visits: bool = False,
     ) -> Look:
-        """Take or keep the pulse's shift, and take what is due; channels' beats only if wanted."""
+        """Take or keep the pulse's shift, and take what is due; channels' visits only if wanted."""
         answer = await self._run(
             "look",
             {
-                **({"beats": self._beat_limits} if beats else {}),
+                **({"visits": self._visit_limits} if visits else {}),
                 "holder": holder,
                 "lease_ms": _ms(self.rules.shift_lease),
                 "shift_ms": _ms(self.rules.shift),
@@ -233,8 +233,8 @@ class Ledger:
                 for i in range(0, len(hints), 5)
             ],
             due=[DueSchedule(name, float(score), _pairs(row)) for name, score, row in due],
-            beats=[
-                DueBeat(channel, int(generation), from_ms(at))
+            visits=[
+                DueVisit(channel, int(generation), from_ms(at))
                 for channel, generation, at in batched(handed_out, 3)
             ],
             missed=int(missed),
@@ -407,12 +407,12 @@ class Ledger:
         return {"attempts": self.rules.attempts, "retries": self.rules.retries}
 
     @property
-    def _beat_limits(self) -> dict[str, int]:
+    def _visit_limits(self) -> dict[str, int]:
         rules = self.rules
         return {
-            "ahead_ms": _ms(rules.beat_ahead),
-            "again_ms": _ms(rules.beat_again),
-            "late_ms": _ms(rules.beat_late),
+            "ahead_ms": _ms(rules.visit_ahead),
+            "again_ms": _ms(rules.visit_again),
+            "late_ms": _ms(rules.visit_late),
         }
 
     def _arguments(self, request: Mapping[str, Any]) -> bytes:
@@ -427,7 +427,7 @@ class Ledger:
 
 
 def _recording(
-    run: RunRequest | None, advance: Advance | None, missed: Missed | None, beat: BeatMove | None = None
+    run: RunRequest | None, advance: Advance | None, missed: Missed | None, visit: VisitMove | None = None
 ) -> dict[str, Any]:
     request: dict[str, Any] = {}
     if run:
@@ -450,21 +450,21 @@ def _recording(
             "till": missed.last.isoformat(),
             "reason": missed.reason,
         }
-    if beat:
-        request["beat"] = _moving(beat)
+    if visit:
+        request["visit"] = _moving(visit)
     return request
 
 
-def _moving(beat: BeatMove) -> dict[str, Any]:
-    fields = {name: str(value) for name, value in beat.fields.items()}
-    move: dict[str, Any] = {"channel": beat.channel, "generation": str(beat.generation), "fields": fields}
-    if beat.next:
-        move["next"] = str(to_ms(beat.next))
-    if beat.nominal and beat.skipped:
+def _moving(visit: VisitMove) -> dict[str, Any]:
+    fields = {name: str(value) for name, value in visit.fields.items()}
+    move: dict[str, Any] = {"channel": visit.channel, "generation": str(visit.generation), "fields": fields}
+    if visit.next:
+        move["next"] = str(to_ms(visit.next))
+    if visit.nominal and visit.skipped:
         move["skip"] = {
-            "reason": beat.skipped,
-            "nominal": str(to_ms(beat.nominal)),
-            "detail": beat.detail,
+            "reason": visit.skipped,
+            "nominal": str(to_ms(visit.nominal)),
+            "detail": visit.detail,
         }
     return move
 

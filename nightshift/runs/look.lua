@@ -8,10 +8,10 @@
 -- q.hint_ms, q.hint_ceiling_ms, q.limits
 -- q.unasked_ms                       how long what a bot is to ask for is offered
 -- q.share                            how many runs of one tenant may be in flight on one queue while others have work
--- q.beats                            {ahead_ms, again_ms, late_ms}: hand out channels' beats too
+-- q.visits                            {ahead_ms, again_ms, late_ms}: hand out channels' visits too
 -- Returns {'standby', until} | {'relieved'} | {'left'} |
 --         {'shift', now, next, {run, task, queue, hints, ready, ...}, {schedule, score, row, ...}, {channel, generation, at, ...},
---          beats that were too late}
+--          visits that were too late}
 --
 -- A run whose lease lapsed goes back to waiting and spends an attempt. Safe to repeat: a second look finds
 -- what it handed out pushed forward.
@@ -113,37 +113,37 @@ for _, id in ipairs(come(DUE, now)) do
   due[#due + 1] = {id, redis.call('ZSCORE', DUE, id), redis.call('HGETALL', schedule_key(id))}
 end
 
--- Beats are handed out some seconds ahead, to be carried out in time; one whose message was lost comes again from
+-- Visits are handed out some seconds ahead, to be carried out in time; one whose message was lost comes again from
 -- `beats:out`. What is too late for its time gets another, anywhere in the interval, so that no herd comes of it.
-local beats, missed = {}, 0
+local visits, missed = {}, 0
 local function hand_out(channel)
-  local row = redis.call('HMGET', beat_key(channel), 'generation', 'next_at', 'interval_ms')
+  local row = redis.call('HMGET', visit_key(channel), 'generation', 'next_at', 'interval_ms')
   local at, interval = tonumber(row[2]), number(row[3])
   if not at then
-    redis.call('ZREM', BEATS, channel)
-    redis.call('ZREM', BEATS_OUT, channel)
-  elseif at < now - q.beats.late_ms then
+    redis.call('ZREM', VISITS, channel)
+    redis.call('ZREM', VISITS_OUT, channel)
+  elseif at < now - q.visits.late_ms then
     local times = 1 + math.floor((now - at) / math.max(interval, 1000))
-    skip_beat(channel, 'missed', row[2], times, '')
-    place_beat(channel, math.floor(now + math.random() * interval))
+    skip_visit(channel, 'missed', row[2], times, '')
+    place_visit(channel, math.floor(now + math.random() * interval))
     missed = missed + 1
   else
-    redis.call('ZREM', BEATS, channel)
-    redis.call('ZADD', BEATS_OUT, now + q.beats.again_ms, channel)
-    for _, value in ipairs({channel, row[1], row[2]}) do beats[#beats + 1] = value end
+    redis.call('ZREM', VISITS, channel)
+    redis.call('ZADD', VISITS_OUT, now + q.visits.again_ms, channel)
+    for _, value in ipairs({channel, row[1], row[2]}) do visits[#visits + 1] = value end
   end
 end
 
 local nearest = now + q.lease_ms
-if q.beats and not q.held.heartbeat then
+if q.visits and not q.held.heartbeat then
   math.randomseed(now % 2147483647) -- the same for every script otherwise
-  for _, channel in ipairs(come(BEATS, now + q.beats.ahead_ms)) do hand_out(channel) end
-  for _, channel in ipairs(come(BEATS_OUT, now)) do hand_out(channel) end
+  for _, channel in ipairs(come(VISITS, now + q.visits.ahead_ms)) do hand_out(channel) end
+  for _, channel in ipairs(come(VISITS_OUT, now)) do hand_out(channel) end
   if missed > 0 then emit('beats_missed', {'source', 'heartbeat', 'reason', 'missed', 'times', missed}) end
   -- Half of what it is ahead: a look then finds many, not one.
-  nearest = math.min(nearest, first_of(BEATS) - q.beats.ahead_ms / 2, first_of(BEATS_OUT))
+  nearest = math.min(nearest, first_of(VISITS) - q.visits.ahead_ms / 2, first_of(VISITS_OUT))
 end
 
 nearest = math.min(nearest, first_of(OPEN), first_of(DUE))
 redis.call('HSET', PULSE, 'holder', q.holder, 'since', int(since), 'until', int(now + q.lease_ms), 'asleep_until', int(nearest))
-return {'shift', int(now), int(nearest), hints, due, beats, missed}
+return {'shift', int(now), int(nearest), hints, due, visits, missed}

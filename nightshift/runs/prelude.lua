@@ -10,8 +10,8 @@ local function lane_key(name) return root .. 'lane:of:' .. name end
 local function waits_key(lane) return root .. 'lane:waits:' .. lane end
 local DUE, OPEN, PULSE = root .. 'due', root .. 'open', root .. 'lane:pulse'
 local TENANTS = root .. 'tenants'
-local BEATS, BEATS_OUT = root .. 'beats', root .. 'beats:out'
-local function beat_key(channel) return root .. 'beats:of:' .. channel end
+local VISITS, VISITS_OUT = root .. 'beats', root .. 'beats:out'
+local function visit_key(channel) return root .. 'beats:of:' .. channel end
 local function work_key(tenant, agent) return root .. 'work:' .. tenant .. ':' .. agent end
 -- The runs of one tenant on one queue that are hinted or carried out.
 local function inflight_key(queue, tenant) return root .. 'inflight:' .. queue .. ':' .. tenant end
@@ -71,9 +71,9 @@ local function poke(at)
   if asleep and tonumber(asleep) > at then redis.call('PUBLISH', root .. 'poke', int(at)) end
 end
 
--- A channel's beat that was none. A quiet channel is skipped for one reason again and again, and there may be very
+-- A channel's visit that was none. A quiet channel is skipped for one reason again and again, and there may be very
 -- many of them: that is one line that counts, and one count of the day for all. True if the line is a new one.
-local function skip_beat(channel, reason, nominal, times, detail)
+local function skip_visit(channel, reason, nominal, times, detail)
   local key = root .. 'tally:skips:heartbeat:' .. channel
   local head = redis.call('LINDEX', key, 0)
   local line = head and cjson.decode(head)
@@ -91,21 +91,21 @@ local function skip_beat(channel, reason, nominal, times, detail)
   return not known
 end
 
--- Give a channel its next beat; what was handed out for it before means nothing from here on.
-local function place_beat(channel, at)
-  redis.call('ZREM', BEATS_OUT, channel)
-  redis.call('ZADD', BEATS, at, channel)
-  redis.call('HSET', beat_key(channel), 'next_at', int(at))
-  redis.call('HINCRBY', beat_key(channel), 'generation', 1)
+-- Give a channel its next visit; what was handed out for it before means nothing from here on.
+local function place_visit(channel, at)
+  redis.call('ZREM', VISITS_OUT, channel)
+  redis.call('ZADD', VISITS, at, channel)
+  redis.call('HSET', visit_key(channel), 'next_at', int(at))
+  redis.call('HINCRBY', visit_key(channel), 'generation', 1)
   poke(at)
 end
 
--- Give a channel no more beats until somebody places the next.
-local function stop_beats(channel)
-  redis.call('ZREM', BEATS, channel)
-  redis.call('ZREM', BEATS_OUT, channel)
-  redis.call('HDEL', beat_key(channel), 'next_at')
-  redis.call('HINCRBY', beat_key(channel), 'generation', 1)
+-- Give a channel no more visits until somebody places the next.
+local function stop_visits(channel)
+  redis.call('ZREM', VISITS, channel)
+  redis.call('ZREM', VISITS_OUT, channel)
+  redis.call('HDEL', visit_key(channel), 'next_at')
+  redis.call('HINCRBY', visit_key(channel), 'generation', 1)
 end
 
 local function is_open(id)

@@ -17,13 +17,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from nightshift.base.errors import NightshiftError
-from nightshift.runs.ledger import DueBeat, DueSchedule, Hint, Ledger, Look
+from nightshift.runs.ledger import DueSchedule, DueVisit, Hint, Ledger, Look
 from nightshift.runs.queues import MODEL_QUEUES
 
 log = structlog.get_logger("nightshift.pulse")
 
 Publish = Callable[[Sequence[Hint]], Awaitable[None]]
-PublishBeats = Callable[[Sequence[DueBeat], datetime], Awaitable[None]]
+PublishVisits = Callable[[Sequence[DueVisit], datetime], Awaitable[None]]
 LongQueues = Callable[[], Awaitable[Mapping[str, timedelta]]]
 
 
@@ -69,7 +69,7 @@ async def keep_pulse(
     holder: str,
     record_due: RecordDue,
     publish: Publish,
-    publish_beats: PublishBeats,
+    publish_visits: PublishVisits,
     long_queues: LongQueues,
     leaving: asyncio.Event,
 ) -> None:
@@ -86,11 +86,11 @@ async def keep_pulse(
         async with _Waker(ledger, leaving) as waker:
             while not leaving.is_set():
                 held = await gates.held()
-                look = await ledger.look(holder, limit=BATCH, held=held, beats=gates.beats)
-                gates.busy = bool(look.hints or look.beats)
+                look = await ledger.look(holder, limit=BATCH, held=held, visits=gates.visits)
+                gates.busy = bool(look.hints or look.visits)
                 if look.on_shift:
                     on_shift = True
-                    if not await _hand_out(look, record_due, publish, publish_beats):
+                    if not await _hand_out(look, record_due, publish, publish_visits):
                         await waker.until_poked(look.until - look.now)
                 elif on_shift or datetime.now(UTC) >= stand_by_until:
                     return
@@ -101,20 +101,22 @@ async def keep_pulse(
             await asyncio.shield(ledger.leave_shift(holder))
 
 
-async def _hand_out(look: Look, record_due: RecordDue, publish: Publish, publish_beats: PublishBeats) -> bool:
+async def _hand_out(
+    look: Look, record_due: RecordDue, publish: Publish, publish_visits: PublishVisits
+) -> bool:
     """Record and publish what the look found; true if there was anything."""
     if look.due:
         await record_due(look.due, now=look.now)
     try:
         if look.hints:
             await publish(look.hints)
-        if look.beats:
-            await publish_beats(look.beats, look.now)
+        if look.visits:
+            await publish_visits(look.visits, look.now)
     except Exception as error:
-        # Runs and beats are handed out again; the broker may be back by then.
-        count = len(look.hints) + len(look.beats)
+        # Runs and visits are handed out again; the broker may be back by then.
+        count = len(look.hints) + len(look.visits)
         log.warning("hints_not_published", count=count, error=f"{type(error).__name__}: {error}")
-    return bool(look.due or look.hints or look.beats or look.missed)
+    return bool(look.due or look.hints or look.visits or look.missed)
 
 
 class _Gates:
@@ -128,8 +130,8 @@ class _Gates:
         self._read_at = datetime.min.replace(tzinfo=UTC)
         #: Whether there is anything to publish; otherwise nobody asks how long the queues are.
         self.busy = True
-        #: Whether channels beat at all.
-        self.beats = False
+        #: Whether channels are visited at all.
+        self.visits = False
 
     async def held(self) -> Mapping[str, timedelta]:
         now = datetime.now(UTC)
@@ -137,7 +139,7 @@ class _Gates:
             board = await self._switches.read()
             # A queue that was long gets nothing, so it may be long still although nothing is published.
             self._long = await self._measured() if self.busy or self._long else {}
-            self.beats = board.is_on("channel_heartbeat_enabled")
+            self.visits = board.is_on("channel_heartbeat_enabled")
             closed = MODEL_QUEUES if board.models_closed else ()
             self._held = {**self._long, **dict.fromkeys(closed, CLOSED)}
             self._read_at = now

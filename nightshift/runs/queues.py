@@ -26,7 +26,7 @@ class QueueKind:
 QUEUES = (
     QueueKind("control",   "the pulse and retention: milliseconds"),
     QueueKind("agents",    "runs a person waits for: prompts, triggers, wakes", needs_model=True),
-    QueueKind("heartbeat", "beats of channels; the first work to be shed",      needs_model=True),
+    QueueKind("heartbeat", "visits of channels; the first work to be shed",      needs_model=True),
     QueueKind("memory",    "extracting, summarising, judging, organising",      needs_model=True),
     QueueKind("graph",     "pure-graph maintenance; no model is ever asked"),
     QueueKind("io",        "polls, deliveries, backfill, probes"),

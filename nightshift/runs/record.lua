@@ -5,7 +5,7 @@
 -- q.advance  {index, member, expected, next, row, fields}: move `member` from `expected` to `next`
 -- q.missed   {times, from, till, reason}: slots that passed and make no run
 -- q.replay   open again a run that ended
--- q.beat     {channel, generation, next, fields, skip}: give the channel its next beat, or none; `skip` is
+-- q.visit     {channel, generation, next, fields, skip}: give the channel its next visit, or none; `skip` is
 --            {reason, nominal, detail} if this one made no run
 -- Returns    one of: recorded, exists, skipped, replayed, advanced, stale, missing
 --
@@ -17,8 +17,8 @@ if move then
   if not score or tonumber(score) ~= tonumber(move.expected) then return 'stale' end
 end
 
-local beat = q.beat
-if beat and redis.call('HGET', beat_key(beat.channel), 'generation') ~= beat.generation then return 'stale' end
+local visit = q.visit
+if visit and redis.call('HGET', visit_key(visit.channel), 'generation') ~= visit.generation then return 'stale' end
 
 local answer = 'advanced'
 local run = q.run
@@ -67,12 +67,12 @@ if move then
   for field, value in pairs(move.fields) do redis.call('HSET', move.row, field, value) end
 end
 
-if beat then
-  local passed = beat.skip
-  if passed and skip_beat(beat.channel, passed.reason, passed.nominal, 1, passed.detail) then
-    emit('slot_skipped', {'source', 'heartbeat:' .. beat.channel, 'nominal', passed.nominal, 'reason', passed.reason, 'times', 1})
+if visit then
+  local passed = visit.skip
+  if passed and skip_visit(visit.channel, passed.reason, passed.nominal, 1, passed.detail) then
+    emit('slot_skipped', {'source', 'heartbeat:' .. visit.channel, 'nominal', passed.nominal, 'reason', passed.reason, 'times', 1})
   end
-  if beat.next then place_beat(beat.channel, tonumber(beat.next)) else stop_beats(beat.channel) end
-  for field, value in pairs(beat.fields) do redis.call('HSET', beat_key(beat.channel), field, value) end
+  if visit.next then place_visit(visit.channel, tonumber(visit.next)) else stop_visits(visit.channel) end
+  for field, value in pairs(visit.fields) do redis.call('HSET', visit_key(visit.channel), field, value) end
 end
 return answer

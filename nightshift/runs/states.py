@@ -60,11 +60,11 @@ class Rules:
     unasked: timedelta = timedelta(hours=24)
     #: Runs of one tenant in flight on one queue while other tenants have work.
     share: int = SHARE
-    #: A channel's beat is handed out this much ahead of its time, again if its message was lost, and no more
+    #: A channel's visit is handed out this much ahead of its time, again if its message was lost, and no more
     #: once it is too late.
-    beat_ahead: timedelta = timedelta(seconds=5)
-    beat_again: timedelta = timedelta(minutes=1)
-    beat_late: timedelta = timedelta(minutes=2)
+    visit_ahead: timedelta = timedelta(seconds=5)
+    visit_again: timedelta = timedelta(minutes=1)
+    visit_late: timedelta = timedelta(minutes=2)
 
     @classmethod
     def for_lease(cls, lease: timedelta, *, share: int = SHARE) -> Rules:

@@ -1,4 +1,4 @@
-"""A channel as people look at it: what is kept of it, when it beats next, and why it last did not."""
+"""A channel as people look at it: what is kept of it, when it is visited next, and why it last was not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from nightshift.base.refs import ChannelRef
 from nightshift.channels.channel import Channel
-from nightshift.heartbeats.beats import Beats
-from nightshift.heartbeats.row import BeatRow, source_of
+from nightshift.heartbeats.row import VisitRow, source_of
+from nightshift.heartbeats.visits import Visits
 from nightshift.memory.messages import Messages
 from nightshift.runs.ledger import Ledger, Skip
 
@@ -23,17 +23,17 @@ class ChannelView:
     channel: Channel
     #: Messages that are remembered.
     messages: int
-    #: How its beats stand; nothing if it does not beat.
-    beat: BeatRow | None
-    #: The last beats that were not, the latest first.
+    #: How its visits stand; nothing if it is not visited.
+    visit: VisitRow | None
+    #: The last visits that were not, the latest first.
     skips: Sequence[Skip]
 
 
-async def view_channel(ledger: Ledger, messages: Messages, beats: Beats, ref: ChannelRef) -> ChannelView:
+async def view_channel(ledger: Ledger, messages: Messages, visits: Visits, ref: ChannelRef) -> ChannelView:
     """What there is to see of a channel; raises UnknownChannel."""
     return ChannelView(
         channel=await messages.channels.get(ref),
         messages=await messages.count(ref),
-        beat=await beats.find(ref),
+        visit=await visits.find(ref),
         skips=(await ledger.skips(source_of(ref)))[:SHOWN],
     )

@@ -74,7 +74,7 @@ class StatusParts:
 
     async def channel(self, ref: ChannelRef) -> ChannelView:
         """What there is to see of a channel; raises UnknownChannel."""
-        return await view_channel(self._ledger, self._memory.messages, self._heartbeats.beats, ref)
+        return await view_channel(self._ledger, self._memory.messages, self._heartbeats.visits, ref)
 
     async def why_run(self, run: str) -> Why:
         """Say why this run is where it is."""
@@ -86,6 +86,6 @@ class StatusParts:
         return await why_job(self._ledger, name, at=at)
 
     async def why_channel(self, ref: ChannelRef) -> Why:
-        """Say whether this channel beats, what became of its last beats, and when the next comes."""
+        """Say whether this channel is visited, what became of its last visits, and when the next comes."""
         board, rules = await self._controls.switches.read(), await self._heartbeats.rule_book.read()
         return await why_channel(self._ledger, self._channels.store, board, rules, ref)

@@ -220,17 +220,17 @@ class Keys:
         return f"{self.root}observed:{tenant}:{agent}:{minute}"
 
     @property
-    def beats(self) -> str:
-        """Channels by when their next beat is due."""
+    def visits(self) -> str:
+        """Channels by when their next visit is due."""
         return f"{self.root}beats"
 
     @property
-    def beats_out(self) -> str:
-        """Channels whose beat is handed out, by when to hand it out again."""
+    def visits_out(self) -> str:
+        """Channels whose visit is handed out, by when to hand it out again."""
         return f"{self.root}beats:out"
 
-    def beat(self, channel: str) -> str:
-        """How the beats of one channel stand. Rows of RedBeat's own are called beat:NAME."""
+    def visit(self, channel: str) -> str:
+        """How the visits of one channel stand. Rows of RedBeat's own are called beat:NAME."""
         return f"{self.root}beats:of:{channel}"
 
     def platform_probe(self, name: str) -> str:

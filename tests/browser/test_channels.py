@@ -34,7 +34,7 @@ async def say(console: Console, ref: ChannelRef, *, name: str = "", tenant: str 
     return messages
 
 
-async def test_a_channel_appears_as_it_is_used_and_says_why_it_did_not_beat(console: Console) -> None:
+async def test_a_channel_appears_as_it_is_used_and_says_why_it_was_not_visited(console: Console) -> None:
     page = await console.visit("/channels", Role.VIEWER)
     await expect(page.get_by_role("heading", name="Channels")).to_be_visible()
     messages = await say(console, STRANGE, name=HOSTILE)

@@ -87,7 +87,7 @@ async def plant() -> None:
     await deployment().memory.summaries.keep(ROOM, later, round=1, read=await messages.last(ROOM, 9))
 
     rules = await deployment().heartbeats.rule_book.read()
-    beats = deployment().heartbeats.beats
+    beats = deployment().heartbeats.visits
     await beats.adopt({ROOM: now}, rules, now=now)
     source = source_of(ROOM)
     beat = run_id(source, now)

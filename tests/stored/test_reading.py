@@ -27,11 +27,11 @@ from nightshift.deliveries.echo import recording_in
 from nightshift.deliveries.forgetting import DeliveryForgetter
 from nightshift.deliveries.listing import WantedDeliveries, read_deliveries
 from nightshift.forgetting import Forgetting
-from nightshift.heartbeats.beats import Beats
-from nightshift.heartbeats.forgetting import BeatForgetter
+from nightshift.heartbeats.forgetting import VisitForgetter
 from nightshift.heartbeats.row import Act
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.heartbeats.visits import Visits
 from nightshift.intake.connections import Connection, Connections
 from nightshift.jobs.view import read_jobs
 from nightshift.llm import lexical
@@ -115,8 +115,8 @@ def deliveries(redis: Redis, keys: Keys, switches: Switches, clock: Clock) -> De
 
 
 @pytest.fixture
-def beats(redis: Redis, keys: Keys, clock: Clock) -> Beats:
-    return Beats(redis, keys, clock=clock)
+def visits(redis: Redis, keys: Keys, clock: Clock) -> Visits:
+    return Visits(redis, keys, clock=clock)
 
 
 @pytest.fixture
@@ -488,19 +488,19 @@ async def test_what_became_of_the_slot_of_a_job_is_told(ledger: Ledger) -> None:
     )
 
 
-async def test_why_a_channel_does_not_beat_is_told(
+async def test_why_a_channel_is_not_visited_is_told(
     ledger: Ledger, messages: Messages, switches: Switches, freeze: Freeze
 ) -> None:
     channels = messages.channels
     frozen = await why_channel(ledger, channels, await switches.read(), SETTINGS.heartbeat, DM)
     assert frozen.says[:2] == [
-        "discord:dm-1 does not beat: bob froze every call and send at 2026-11-20 12:00:02 UTC: noon; "
+        "discord:dm-1 is not visited: bob froze every call and send at 2026-11-20 12:00:02 UTC: noon; "
         "`nightshift thaw` opens it.",
-        "Its beat of 2026-11-20 12:00:01 UTC was skipped by the rule paused: by ann.",
+        "Its visit of 2026-11-20 12:00:01 UTC was skipped by the rule paused: by ann.",
     ]
     await freeze.thaw("ann")
     paused = await why_channel(ledger, channels, await switches.read(), SETTINGS.heartbeat, DM)
-    assert paused.says[0] == "discord:dm-1 does not beat: it is paused by ann."
+    assert paused.says[0] == "discord:dm-1 is not visited: it is paused by ann."
 
 
 # Channels and messages
@@ -787,8 +787,8 @@ async def test_bots_that_gave_a_sign_of_life_are_there(redis: Redis, keys: Keys,
 # Heartbeats
 
 
-async def test_the_beats_of_channels_stand_as_they_did(beats: Beats) -> None:
-    garden, night, yard = [await beats.find(ref) for ref in (GARDEN, NIGHT, YARD)]
+async def test_the_beats_of_channels_stand_as_they_did(visits: Visits) -> None:
+    garden, night, yard = [await visits.find(ref) for ref in (GARDEN, NIGHT, YARD)]
     assert garden and night and yard  # noqa: PT018
     assert (garden.failures, garden.own_failures, garden.next_at) == (2, 1, at("20T12:00:03"))
     assert garden.interval == timedelta(minutes=10)
@@ -805,23 +805,23 @@ async def test_the_beats_of_channels_stand_as_they_did(beats: Beats) -> None:
     assert (yard.needs, yard.digest, yard.unchanged) == (1234, "175931411657184", 2)
     assert (yard.deferred, yard.deferred_for) == (1, "a person wrote 0 ms ago, and has 1 s to go on")
     assert yard.thought_at == at("12T18:00:40.720")
-    assert await beats.count() == 7
+    assert await visits.count() == 7
 
 
 async def test_a_beat_that_was_handed_out_is_handed_out_again(
     ledger: Ledger, redis: Redis, keys: Keys, clock: Clock
 ) -> None:
     clock.now = NOON + timedelta(minutes=1)
-    look = await ledger.look((await read_pulse(redis, keys)).holder, beats=True)
+    look = await ledger.look((await read_pulse(redis, keys)).holder, visits=True)
 
-    assert [(beat.channel, beat.generation, beat.at) for beat in look.beats] == [
+    assert [(beat.channel, beat.generation, beat.at) for beat in look.visits] == [
         ("local:garden", 6, at("20T12:00:03"))
     ]
 
 
-async def test_a_person_brings_a_suspended_channel_back(beats: Beats) -> None:
-    await beats.touched(NIGHT)
-    night = await beats.find(NIGHT)
+async def test_a_person_brings_a_suspended_channel_back(visits: Visits) -> None:
+    await visits.touched(NIGHT)
+    night = await visits.find(NIGHT)
     assert night
     assert night.next_at
     assert night.suspended_at is None
@@ -832,10 +832,10 @@ async def test_rules_that_a_person_changed_hold(redis: Redis, keys: Keys) -> Non
     assert rules == HeartbeatRules(interval=timedelta(minutes=10), acts_per_day=6)
 
 
-async def test_the_view_of_a_channel_tells_its_beats_that_were_not(
-    ledger: Ledger, messages: Messages, beats: Beats
+async def test_the_view_of_a_channel_tells_its_visits_that_were_not(
+    ledger: Ledger, messages: Messages, visits: Visits
 ) -> None:
-    view = await view_channel(ledger, messages, beats, LOBBY)
+    view = await view_channel(ledger, messages, visits, LOBBY)
     assert view.messages == 18
     assert [(skip.reason, skip.times, skip.nominal) for skip in view.skips] == [
         ("missed", 395, at("17T18:10:08.494")),
@@ -1087,7 +1087,7 @@ async def test_a_graph_that_was_changing_its_model_is_recalled_by_word(
 
 @pytest.fixture
 def forgetting(
-    ledger: Ledger, messages: Messages, deliveries: Deliveries, beats: Beats, recalled: Redis, clock: Clock
+    ledger: Ledger, messages: Messages, deliveries: Deliveries, visits: Visits, recalled: Redis, clock: Clock
 ) -> Forgetting:
     redis, keys = ledger.redis, ledger.keys
     vectors, summaries = VectorForgetter(recalled, messages), Summaries(redis, keys, clock=clock)
@@ -1098,7 +1098,7 @@ def forgetting(
         DeliveryForgetter(deliveries),
         RoomForgetter([LocalPlatform("local", redis, keys)]),
         ReplyForgetter(messages),
-        BeatForgetter(beats),
+        VisitForgetter(visits),
         vectors,
         SummaryForgetter(summaries),
         EventForgetter(ledger),

@@ -54,7 +54,7 @@ class ChannelRow(View):
 
 
 class SkipView(View):
-    """A beat that was not, and why."""
+    """A visit that was not, and why."""
 
     at: datetime
     reason: str
@@ -75,8 +75,8 @@ class ChannelStory(ChannelRow):
         return cls.of(
             view.channel,
             messages=view.messages,
-            next_beat=view.beat and view.beat.next_at,
-            suspended_at=view.beat and view.beat.suspended_at,
+            next_beat=view.visit and view.visit.next_at,
+            suspended_at=view.visit and view.visit.suspended_at,
             skips=[SkipView.model_validate(skip) for skip in view.skips],
         )
 
@@ -115,7 +115,7 @@ async def list_channels(
     return ChannelPage(channels=rows, next=str(page.next) if page.next else None)
 
 
-@router.get("/{ref:path}", summary="Show one channel, and why its last beats were not", responses=NOT_THERE)
+@router.get("/{ref:path}", summary="Show one channel, and why its last visits were not", responses=NOT_THERE)
 async def show_channel(request: Request, token: Reader, ref: RefPath) -> ChannelStory:
     channel = await visible(Web.of(request), token, ref)
     return ChannelStory.of_view(await Web.of(request).here.status.channel(channel.ref))

@@ -1,4 +1,4 @@
-"""The page *Channels*: where agents talk, when each beats next, and why it last did not."""
+"""The page *Channels*: where agents talk, when each is visited next, and why it last was not."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _facts(view: ChannelView) -> dict[str, str]:
         "Last person": clock(channel.last_human_at) if channel.last_human_at else "",
         "Heard by": heard_by(channel),
         "Quiet hours": QUIET.get(channel.quiet_hours, channel.quiet_hours),
-        "Beats every": span(view.beat.interval) if view.beat else "",
+        "Visited every": span(view.visit.interval) if view.visit else "",
         "Agent": channel.agent,
         "Tenant": channel.tenant,
     }

@@ -38,22 +38,22 @@ async def room(ledger: Ledger) -> ChannelRef:
     return ROOM
 
 
-async def test_a_channel_beats_when_a_person_says_so_and_tells_when_it_does_next(
+async def test_a_channel_is_visited_when_a_person_says_so_and_tells_when_it_is_next(
     cli: Cli, ledger: Ledger, room: ChannelRef
 ) -> None:
     before = await cli("channels", "next", str(room))
     assert before.output == (
-        "local:lounge does not beat: the job channel_heartbeat, which would adopt it, has no slot; "
+        "local:lounge is not visited: the job channel_heartbeat, which would adopt it, has no slot; "
         "`nightshift why channel_heartbeat` says why.\n"
     )
-    beaten = await cli("channels", "beat", str(room))
-    assert beaten.exit_code == 0, beaten.output
-    run = await ledger.get(beaten.output.strip())
+    visited = await cli("channels", "beat", str(room))
+    assert visited.exit_code == 0, visited.output
+    run = await ledger.get(visited.output.strip())
     assert (run.source, run.task) == (source_of(room), "tasks.heartbeat.think")
     assert [line.detail for line in run.story] == ["asked for by hand"]
     after = json.loads((await cli("channels", "next", str(room), "--json")).output)
     assert datetime.fromisoformat(after["next"])
-    assert (after["reason"], after["says"][0]) == (None, "local:lounge beats about every 30 min.")
+    assert (after["reason"], after["says"][0]) == (None, "local:lounge is visited about every 30 min.")
     said = (await cli("channels", "next", str(room))).output
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, in \d+ min.*\n", said)
 
@@ -63,11 +63,11 @@ async def test_a_channel_that_waits_to_be_adopted_is_told_from_one_that_is_used_
 ) -> None:
     await stage.job(name="channel_heartbeat", next=await store_now(stage.ledger.redis) + timedelta(minutes=4))
     waits = (await cli("channels", "next", str(room))).output
-    assert "does not beat: the job channel_heartbeat has not adopted it yet; it comes in " in waits
+    assert "is not visited: the job channel_heartbeat has not adopted it yet; it comes in " in waits
 
     await Channels(stage.ledger.redis, stage.ledger.keys).record_metadata(EMPTY, name="empty")
     unused = (await cli("channels", "next", str(EMPTY))).output
-    assert unused == "local:empty does not beat: nothing was said there yet.\n"
+    assert unused == "local:empty is not visited: nothing was said there yet.\n"
 
     later = Observed(
         MessageKind.NEW, ELSEWHERE, "m1", "ada", "Ada", "hello", await store_now(stage.ledger.redis)
@@ -75,7 +75,7 @@ async def test_a_channel_that_waits_to_be_adopted_is_told_from_one_that_is_used_
     await Messages(stage.ledger.redis, stage.ledger.keys).observe([later])
     await cli("channels", "rules", "--set", "channels=1")
     rare = (await cli("channels", "next", str(room))).output
-    assert rare == "local:lounge does not beat: it is not among the 1 most recently used channels.\n"
+    assert rare == "local:lounge is not visited: it is not among the 1 most recently used channels.\n"
     assert "has not adopted it yet" in (await cli("channels", "next", str(ELSEWHERE))).output
 
 
@@ -91,27 +91,27 @@ async def test_a_channel_that_waits_to_be_adopted_is_told_from_one_that_is_used_
         (("switches", "set", "chat_llm_enabled", "off"), "the switch chat_llm_enabled is off"),
     ],
 )
-async def test_a_channel_that_is_kept_from_beating_has_a_reason_and_no_next_beat(
+async def test_a_channel_that_is_kept_from_visiting_has_a_reason_and_no_next_beat(
     cli: Cli, room: ChannelRef, words: tuple[str, ...], told: str
 ) -> None:
     await cli("channels", "beat", str(room))
     assert (await cli(*words)).exit_code == 0
     said = (await cli("channels", "next", str(room))).output
-    assert said.startswith("local:lounge does not beat: ")
+    assert said.startswith("local:lounge is not visited: ")
     assert told in said
     as_json = json.loads((await cli("channels", "next", str(room), "--json")).output)
     assert (as_json["next"], f"{as_json['reason']}\n") == (None, said)
-    assert "next beat" not in (await cli("why", f"heartbeat:{room}")).output
+    assert "next visit" not in (await cli("why", f"heartbeat:{room}")).output
 
 
-async def test_a_beat_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledger, room: ChannelRef) -> None:
+async def test_a_visit_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledger, room: ChannelRef) -> None:
     await bootstrap_free_pause(ledger, room)
     refused = await cli("channels", "beat", str(room))
     assert refused.exit_code == 1
-    assert "No beat: paused: by ada" in refused.output
+    assert "No visit: paused: by ada" in refused.output
     why = await cli("why", f"heartbeat:{room}")
     assert why.exit_code == 0, why.output
-    assert "local:lounge does not beat: it is paused by ada." in why.output
+    assert "local:lounge is not visited: it is paused by ada." in why.output
     assert "was skipped by the rule paused: by ada." in why.output
 
 
@@ -129,7 +129,7 @@ async def test_a_channel_that_is_not_known_is_said_to_be_none(cli: Cli) -> None:
 async def test_rules_are_shown_and_changed_live(cli: Cli) -> None:
     shown = await cli("channels", "rules")
     assert "30 min" in shown.output
-    assert "between two beats" in shown.output
+    assert "between two visits" in shown.output
     changed = await cli("channels", "rules", "--set", "interval=15m", "--set", "backoff=1m,2h", "--json")
     assert changed.exit_code == 0, changed.output
     rules = json.loads(changed.output)

@@ -1,4 +1,4 @@
-"""A channel in which somebody spoke, and that beats."""
+"""A channel in which somebody spoke, and that is visited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels that beat, on a clock turned by hand, in surroundings made for the test."""
+"""Channels that are visited, on a clock turned by hand, in surroundings made for the test."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from redis.asyncio import Redis
 from nightshift import agents
 from nightshift.agents.agent import Agent
 from nightshift.base.refs import ChannelRef
-from nightshift.heartbeats.beating import Beaten, Beating
-from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.gates import Gate
-from nightshift.heartbeats.row import BeatRow
+from nightshift.heartbeats.row import VisitRow
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.heartbeats.visiting import Visited, Visiting
+from nightshift.heartbeats.visits import Visits
 from nightshift.memory.message import MessageKind, Observed
 from nightshift.memory.messages import Messages
-from nightshift.runs.ledger import DueBeat, Ledger
+from nightshift.runs.ledger import DueVisit, Ledger
 from nightshift.runs.row import RunId
 from nightshift.runs.states import done
 from nightshift.settings import Settings
@@ -35,7 +35,7 @@ ROOM = ChannelRef("discord", "room:{1}*")
 
 @dataclass
 class World:
-    """What stands in a beat's way, as the test says."""
+    """What stands in a visit's way, as the test says."""
 
     stops: dict[Gate, str] = field(default_factory=dict)
     away: dict[ChannelRef, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Scene:
         self.redis, self.keys = redis, keys
         self.ledger = Ledger(redis, keys, clock=self.clock)
         self.messages = Messages(redis, keys, clock=self.clock)
-        self.beats = Beats(redis, keys, clock=self.clock, lot=Random(1))
+        self.visits = Visits(redis, keys, clock=self.clock, lot=Random(1))
         self.heed(turn=timedelta(0))
         self.world = World()
         agents = {"default": {"quiet_from": "00:00", "quiet_until": "00:00"}}
@@ -86,9 +86,9 @@ class Scene:
         return self.clock.now
 
     @property
-    def beating(self) -> Beating:
+    def visiting(self) -> Visiting:
         """Each is another worker's."""
-        return Beating(self.ledger, self.book, partial(agents.of, self.settings), self.world, lot=Random(1))
+        return Visiting(self.ledger, self.book, partial(agents.of, self.settings), self.world, lot=Random(1))
 
     async def say(self, text: str = "hello", ref: ChannelRef = ROOM, **more: Any) -> None:
         """Have a person say something."""
@@ -103,33 +103,33 @@ class Scene:
         await self.messages.observe([Observed(MessageKind.NEW, ref, f"m{self._said}", **facts)])
 
     async def adopt(self, *refs: ChannelRef) -> None:
-        await self.beats.adopt(dict.fromkeys(refs or [ROOM]), self.rules, now=self.now)
+        await self.visits.adopt(dict.fromkeys(refs or [ROOM]), self.rules, now=self.now)
 
-    async def row(self, ref: ChannelRef = ROOM) -> BeatRow:
-        row = await self.beats.find(ref)
+    async def row(self, ref: ChannelRef = ROOM) -> VisitRow:
+        row = await self.visits.find(ref)
         assert row
         return row
 
-    async def come(self, ref: ChannelRef = ROOM) -> DueBeat:
-        """Wait until the channel's beat is due, and have it handed out."""
+    async def come(self, ref: ChannelRef = ROOM) -> DueVisit:
+        """Wait until the channel's visit is due, and have it handed out."""
         while True:
-            look = await self.ledger.look("pulse", beats=True)
-            if found := [each for each in look.beats if each.channel == str(ref)]:
+            look = await self.ledger.look("pulse", visits=True)
+            if found := [each for each in look.visits if each.channel == str(ref)]:
                 self.clock.now = max(self.clock.now, found[0].at)
                 return found[0]
             row = await self.row(ref)
             assert row.next_at
             self.clock.now = max(self.clock.now, row.next_at)
 
-    async def beat(self, ref: ChannelRef = ROOM) -> Beaten:
-        """Have the channel's next beat come and be carried out."""
-        (beaten,) = await self.beating.beat([await self.come(ref)], now=self.now)
-        return beaten
+    async def visit(self, ref: ChannelRef = ROOM) -> Visited:
+        """Have the channel's next visit come and be carried out."""
+        (visited,) = await self.visiting.visit([await self.come(ref)], now=self.now)
+        return visited
 
-    async def looked(self, beaten: Beaten) -> None:
-        """End the run of a beat that passed, as a look would that found nothing to say."""
-        assert beaten.run
-        claimed = await self.ledger.claim(beaten.run, worker="w", message="m")
+    async def looked(self, visited: Visited) -> None:
+        """End the run of a visit that passed, as a look would that found nothing to say."""
+        assert visited.run
+        claimed = await self.ledger.claim(visited.run, worker="w", message="m")
         assert not isinstance(claimed, str)
-        await self.beats.looked(beaten.ref, claimed.payload["digest"], at=self.now)
+        await self.visits.looked(visited.ref, claimed.payload["digest"], at=self.now)
         await self.ledger.settle(claimed.id, claimed.token, done())

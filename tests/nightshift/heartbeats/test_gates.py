@@ -18,10 +18,10 @@ from nightshift.agents import agent as agents
 from nightshift.base.errors import BadSetting
 from nightshift.channels.channel import Channel
 from nightshift.heartbeats import plan
-from nightshift.heartbeats.beating import quiet_hours
 from nightshift.heartbeats.gates import Gate, Quiet, Snapshot, judge
-from nightshift.heartbeats.row import Act, BeatRow
+from nightshift.heartbeats.row import Act, VisitRow
 from nightshift.heartbeats.rules import HeartbeatRules, changed
+from nightshift.heartbeats.visiting import quiet_hours
 from nightshift.settings import Settings
 from nightshift.time.zones import zone
 from tests.nightshift.heartbeats.scene import ROOM
@@ -52,7 +52,7 @@ def snapshot(now: datetime, row: dict[str, Any] | None = None, **seen: Any) -> S
         "needs": 0,
     }
     facts: dict[str, Any] = {"digest": "new", "last_human_at": now - hour, "quiet": None, **seen}
-    return Snapshot(now, BeatRow(**{**known, **(row or {})}), **facts)
+    return Snapshot(now, VisitRow(**{**known, **(row or {})}), **facts)
 
 
 def test_every_gate_says_no_in_its_order_and_nothing_in_the_way_lets_pass(now: datetime) -> None:
@@ -132,11 +132,11 @@ def test_quiet_hours_reach_over_midnight_in_the_agents_zone(clock: str, quiet: b
         ("2026-10-24T23:00:00+02:00", "2026-10-25T08:00:00+01:00"),  # the clocks go back meanwhile
     ],
 )
-def test_after_quiet_hours_beats_are_spread_so_that_no_herd_wakes(clock: str, end: str) -> None:
+def test_after_quiet_hours_visits_are_spread_so_that_no_herd_wakes(clock: str, end: str) -> None:
     now = datetime.fromisoformat(clock)
     seen = snapshot(now, quiet=NIGHT)
     verdict = judge(seen, RULES)
-    drawn = [plan.next_beat(verdict, seen, RULES, Random(n)) for n in range(50)]
+    drawn = [plan.next_visit(verdict, seen, RULES, Random(n)) for n in range(50)]
     wakes = datetime.fromisoformat(end)
     assert all(wakes <= each < wakes + RULES.interval for each in drawn if each)
     assert len(set(drawn)) == 50

@@ -1,4 +1,4 @@
-"""What stands in a beat's way outside its channel, on real rows."""
+"""What stands in a visit's way outside its channel, on real rows."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_an_agent_whose_bot_speaks_for_it_is_there_while_the_bot_says_so(l
     assert platform.asked == 0
 
 
-async def test_a_freeze_and_an_endpoint_that_is_left_alone_stop_all_beats(
+async def test_a_freeze_and_an_endpoint_that_is_left_alone_stop_all_visits(
     redis: Redis, keys: Keys, ledger: Ledger
 ) -> None:
     assert not await surroundings(ledger, settings()).stopped()
@@ -124,7 +124,7 @@ async def test_one_endpoint_of_the_chain_that_works_is_enough(
     assert not await surroundings(ledger, given).stopped()
 
 
-async def test_without_a_model_no_beat_passes(ledger: Ledger) -> None:
+async def test_without_a_model_no_visit_passes(ledger: Ledger) -> None:
     stopped = await surroundings(ledger, settings(model={})).stopped()
     assert "no model is set" in stopped[Gate.BREAKER]
 
@@ -143,7 +143,7 @@ async def test_what_is_not_over_keeps_the_agent_busy(ledger: Ledger, lane: str) 
     assert not await here.busy(agent, ROOM)
 
 
-async def test_an_empty_purse_keeps_beats_from_being_recorded_and_looking_into_it_costs_nothing(
+async def test_an_empty_purse_keeps_visits_from_being_recorded_and_looking_into_it_costs_nothing(
     redis: Redis, keys: Keys, ledger: Ledger
 ) -> None:
     given = settings()

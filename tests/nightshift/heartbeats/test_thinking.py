@@ -43,7 +43,7 @@ class Handed:
 
 
 class Looks:
-    """Beats whose runs are carried out, with a runner that remembers."""
+    """Visits whose runs are carried out, with a runner that remembers."""
 
     def __init__(self, scene: Scene, model: Model, models: Models) -> None:
         self.scene = scene
@@ -55,7 +55,7 @@ class Looks:
             models=models,
             messages=scene.messages,
             channels=scene.messages.channels,
-            beats=scene.beats,
+            visits=scene.visits,
             rules=scene.book,
             agent_of=partial(agents.of, scene.settings),
             hand_on=self.hand_on,
@@ -70,14 +70,14 @@ class Looks:
         return RunId(f"work:{run.id}")
 
     async def look(self) -> RunRow:
-        """Have the channel's next beat pass and its run be carried out."""
+        """Have the channel's next visit pass and its run be carried out."""
         await self.scene.say(f"something new at {self.scene.now}")
-        await self.scene.beats.touched(ROOM)
-        beaten = await self.scene.beat()
-        assert beaten.verdict.passes, beaten.verdict
-        assert beaten.run
-        await self.carry_out(beaten.run)
-        return await self.scene.ledger.get(beaten.run)
+        await self.scene.visits.touched(ROOM)
+        visited = await self.scene.visit()
+        assert visited.verdict.passes, visited.verdict
+        assert visited.run
+        await self.carry_out(visited.run)
+        return await self.scene.ledger.get(visited.run)
 
     async def carry_out(self, run: str) -> None:
         await carry_out(self.scene.ledger, run, self.thinking.think, worker="w", message="m")
@@ -153,9 +153,9 @@ async def test_a_fifth_time_within_a_day_is_dropped_and_the_next_beats_are_not_e
         await looks.look()
     assert len(looks.handed) == 4
     await looks.scene.say("more")
-    await looks.scene.beats.touched(ROOM)
-    assert (await looks.scene.beat()).verdict.gate is Gate.ACTS
-    refused = await looks.scene.beats.may_act(ROOM, "another", ["x"], "", looks.scene.rules)
+    await looks.scene.visits.touched(ROOM)
+    assert (await looks.scene.visit()).verdict.gate is Gate.ACTS
+    refused = await looks.scene.visits.may_act(ROOM, "another", ["x"], "", looks.scene.rules)
     assert refused == ("enough", 4)
 
 
@@ -283,7 +283,7 @@ async def test_a_look_that_there_was_no_room_for_is_not_begun_again_before_there
 
     scene.world.broke = "no room"
     await scene.say("and more")
-    assert (await scene.beat()).verdict.gate is Gate.BUDGET
+    assert (await scene.visit()).verdict.gate is Gate.BUDGET
     assert scene.world.asked_for == needs
 
     scene.world.broke = ""
@@ -324,11 +324,11 @@ async def test_no_message_makes_a_look_do_more_than_say_a_few_words_where_it_loo
             if acts:
                 # The worst: the model does as the message says, word for word.
                 model.decide(text.encode(errors="replace").decode(), topic=f"{n}")
-            beaten = await scene.beating.beat_now(ref, now=scene.now)
-            assert beaten
-            assert beaten.run == run_id(f"heartbeat:{ref}", scene.now)
+            visited = await scene.visiting.visit_now(ref, now=scene.now)
+            assert visited
+            assert visited.run == run_id(f"heartbeat:{ref}", scene.now)
             row = await scene.row(ref)
-            await looks.carry_out(beaten.run)
+            await looks.carry_out(visited.run)
             after = await scene.row(ref)
             assert (after.next_at, after.generation, after.interval) == (
                 row.next_at,

@@ -10,8 +10,8 @@ from nightshift.agents.settings import AgentSettings
 from nightshift.base.errors import BadQuery, RefusedByPlatform, UnknownAgent
 from nightshift.base.refs import ChannelRef, UserRef
 from nightshift.forgetting import Forgetting
-from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.heartbeats.visits import Visits
 from nightshift.intake.observing import Observer
 from nightshift.intake.rooms import LONGEST, Rooms
 from nightshift.memory.forgetting import MessageForgetter
@@ -28,7 +28,7 @@ LOBBY = ChannelRef("local", "lobby")
 @pytest.fixture
 def rooms(redis: Redis, keys: Keys) -> Rooms:
     settings = Settings(agents={"night": AgentSettings()})
-    messages, beats = Messages(redis, keys, Limits()), Beats(redis, keys, lot=Random(1))
+    messages, beats = Messages(redis, keys, Limits()), Visits(redis, keys, lot=Random(1))
     observer = Observer(redis, keys, messages, beats, settings)
     return Rooms(LocalPlatform("local", redis, keys), observer, settings)
 
@@ -44,9 +44,9 @@ async def test_what_a_person_says_stands_in_the_room_and_in_memory_as_one_messag
 
 async def test_a_word_in_a_room_wakes_a_heartbeat_that_had_grown_tired(rooms: Rooms, redis: Redis) -> None:
     await rooms.say("lobby", "ann", "good evening")
-    beats = rooms.observer.beats
+    beats = rooms.observer.visits
     await beats.adopt({LOBBY: None}, HeartbeatRules(), now=await store_now(redis))
-    await redis.hset(rooms.observer.keys.beat(str(LOBBY)), "unchanged", 9)
+    await redis.hset(rooms.observer.keys.visit(str(LOBBY)), "unchanged", 9)
     await rooms.say("lobby", "ann", "anybody there?")
     row = await beats.find(LOBBY)
     assert row

@@ -248,10 +248,10 @@ SUPERVISOR_TO_KILL = """
 import asyncio, sys
 from pathlib import Path
 from nightshift.machine.supervise import Supervisor
-from tests.nightshift.machine.test_supervise import SLEEPER, Process, stubborn
+from tests.nightshift.machine.test_supervise import SLEEPER, ProcessSpec, stubborn
 
 async def main(home):
-    async with Supervisor([Process("polite", SLEEPER), stubborn(home, [])], home):
+    async with Supervisor([ProcessSpec("polite", SLEEPER), stubborn(home, [])], home):
         print("up", flush=True)
         await asyncio.Event().wait()
 

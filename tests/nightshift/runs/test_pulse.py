@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from nightshift.base.refs import ChannelRef
 from nightshift.controls.freeze import Freeze
 from nightshift.controls.switches import Switches
-from nightshift.heartbeats.beats import Beats
 from nightshift.heartbeats.rules import HeartbeatRules
+from nightshift.heartbeats.visits import Visits
 from nightshift.runs import pulse
-from nightshift.runs.ledger import DueBeat, Hint, Ledger
+from nightshift.runs.ledger import DueVisit, Hint, Ledger
 from nightshift.runs.pulse import LongQueues, keep_pulse
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Rules, done
@@ -35,7 +35,7 @@ class Published:
 
     def __init__(self) -> None:
         self.hints: list[Hint] = []
-        self.beats: list[DueBeat] = []
+        self.beats: list[DueVisit] = []
         self.changed = asyncio.Event()
         self.broken = False
 
@@ -46,7 +46,7 @@ class Published:
         self.hints += hints
         self.changed.set()
 
-    async def take_beats(self, beats: Sequence[DueBeat], now: datetime) -> None:
+    async def take_visits(self, beats: Sequence[DueVisit], now: datetime) -> None:
         if self.broken:
             self.changed.set()
             raise ConnectionError("no broker")
@@ -98,7 +98,7 @@ async def start_pulse(
             holder=holder,
             record_due=partial(record_due, own),
             publish=published,
-            publish_beats=published.take_beats,
+            publish_visits=published.take_visits,
             long_queues=long_queues,
             leaving=leaving or asyncio.Event(),
         )
@@ -268,12 +268,12 @@ async def test_a_run_that_has_ended_is_not_hinted_again(
 async def test_a_channels_beat_is_published_ahead_of_its_time_and_not_while_channels_do_not_beat(
     ledger: Ledger, start_pulse: Pulse, published: Published, switches: Switches
 ) -> None:
-    beats, now = Beats(ledger.redis, ledger.keys), datetime.now(UTC)
+    beats, now = Visits(ledger.redis, ledger.keys), datetime.now(UTC)
     ref = ChannelRef("discord", "1")
     await beats.adopt({ref: None}, HeartbeatRules(), now=now)
     at = int((now + timedelta(seconds=3)).timestamp() * 1000)
-    await ledger.redis.hset(ledger.keys.beat(str(ref)), "next_at", at)
-    await ledger.redis.zadd(ledger.keys.beats, {str(ref): at})
+    await ledger.redis.hset(ledger.keys.visit(str(ref)), "next_at", at)
+    await ledger.redis.zadd(ledger.keys.visits, {str(ref): at})
     await switches.set("channel_heartbeat_enabled", False)
     first = start_pulse()
     await ledger.record(run := a_run())

@@ -14,7 +14,7 @@ from nightshift import agents
 from nightshift.access.tokens import Role, Tokens
 from nightshift.base.refs import ChannelRef
 from nightshift.base.words import LONGEST_NAME
-from nightshift.heartbeats.beats import Beats
+from nightshift.heartbeats.visits import Visits
 from nightshift.settings import Settings
 from nightshift.store.client import store_now
 from nightshift.store.keys import Keys
@@ -108,10 +108,10 @@ async def test_a_person_who_speaks_wakes_the_channels_heartbeat_and_a_bot_does_n
 ) -> None:
     touched: list[ChannelRef] = []
 
-    async def touch(self: Beats, *refs: ChannelRef) -> None:
+    async def touch(self: Visits, *refs: ChannelRef) -> None:
         touched.extend(refs)
 
-    monkeypatch.setattr(Beats, "touched", touch)
+    monkeypatch.setattr(Visits, "touched", touch)
     await tell(bot, message(at, origin="agent"), message(at, "m2", origin="system"))
     assert touched == []
     await tell(bot, message(at, "m3"))

@@ -1,8 +1,8 @@
 """
-A beat: what is known of the channel, the gates, and what became of it, noted in one script.
+A visit: what is known of the channel, the gates, and what became of it, noted in one script.
 
-Many beats are read, judged and noted together, so that one costs little. No token is spent here: a beat that
-passes becomes a run, and that asks a model.
+Many visits are read, judged and noted together, so that one costs little. No token is spent here: a visit
+that passes becomes a run, and that asks a model.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nightshift.base.words import span
 from nightshift.channels.channel import NEVER, Channel
 from nightshift.heartbeats import plan
 from nightshift.heartbeats.gates import Gate, GateVerdict, Quiet, Snapshot, judge
-from nightshift.heartbeats.row import BeatRow, source_of
+from nightshift.heartbeats.row import VisitRow, source_of
 from nightshift.heartbeats.rule_book import RuleBook
 from nightshift.heartbeats.rules import HeartbeatRules
-from nightshift.runs.ledger import BeatMove, DueBeat, Ledger, Recorded
+from nightshift.runs.ledger import DueVisit, Ledger, Recorded, VisitMove
 from nightshift.runs.row import RunId, RunRequest, run_id
 from nightshift.runs.states import Overlap
 from nightshift.store.client import translated
@@ -39,10 +39,10 @@ DEADLINE = timedelta(minutes=2)
 
 
 class Outside(Protocol):
-    """What stands in a beat's way outside its channel, each in a few words, or nothing."""
+    """What stands in a visit's way outside its channel, each in a few words, or nothing."""
 
     async def stopped(self) -> Mapping[Gate, str]:
-        """The gates that no beat passes now."""
+        """The gates that no visit passes now."""
         ...
 
     async def unreachable(self, agent: Agent, refs: Sequence[ChannelRef]) -> Mapping[ChannelRef, str]:
@@ -59,8 +59,8 @@ class Outside(Protocol):
 
 
 @dataclass(frozen=True)
-class Beaten:
-    """What became of one beat."""
+class Visited:
+    """What became of one visit."""
 
     ref: ChannelRef
     verdict: GateVerdict
@@ -73,16 +73,16 @@ class Beaten:
 
 @dataclass(frozen=True)
 class _Known:
-    """A channel whose beat it is."""
+    """A channel whose visit it is."""
 
     channel: Channel
     agent: Agent | None
-    row: BeatRow
+    row: VisitRow
     seen: Snapshot
 
 
-class Beating:
-    """Carries beats out; one of these serves any number at once."""
+class Visiting:
+    """Carries visits out; one of these serves any number at once."""
 
     def __init__(
         self,
@@ -100,9 +100,9 @@ class Beating:
         self._outside = outside
         self._lot = lot or Random()  # noqa: S311  nobody gains by guessing it
 
-    async def beat(self, due: Iterable[DueBeat], *, now: datetime | None = None) -> list[Beaten]:
+    async def visit(self, due: Iterable[DueVisit], *, now: datetime | None = None) -> list[Visited]:
         """
-        Carry out the beats that still count; whatever was handed out twice or too late is left alone.
+        Carry out the visits that still count; whatever was handed out twice or too late is left alone.
 
         The pulse gives what is too late another time, as it does if it finds it late itself.
         The store's clock rules unless ``now`` is given.
@@ -112,9 +112,9 @@ class Beating:
         current = [each for each in known if each.row.generation == generations[each.channel.ref]]
         return await self._carry_out([each for each in current if self._in_time(each)], rules)
 
-    async def beat_now(self, ref: ChannelRef, *, now: datetime | None = None) -> Beaten | None:
+    async def visit_now(self, ref: ChannelRef, *, now: datetime | None = None) -> Visited | None:
         """
-        Have a channel beat at once, whenever its next beat was to be; nothing if it does not beat.
+        Visit a channel at once, whenever its next visit was to be; nothing if it is not visited.
 
         Quiet hours, a week without people and an unchanged channel do not matter then. All else does, also
         how often it was looked into of late.
@@ -125,7 +125,7 @@ class Beating:
 
     def _in_time(self, each: _Known) -> bool:
         at = each.row.next_at
-        return at is not None and each.seen.now <= at + self._ledger.rules.beat_late
+        return at is not None and each.seen.now <= at + self._ledger.rules.visit_late
 
     async def _read(
         self, refs: Sequence[ChannelRef], now: datetime | None
@@ -135,7 +135,7 @@ class Beating:
         pipeline.time()
         pipeline.hgetall(keys.heartbeat_rules)
         for ref in refs:
-            pipeline.hgetall(keys.beat(str(ref)))
+            pipeline.hgetall(keys.visit(str(ref)))
             pipeline.hgetall(keys.channel(ref))
         try:
             (seconds, micros), stored, *rows = await pipeline.execute()
@@ -143,13 +143,13 @@ class Beating:
             raise translated(error) from error
         now = now or datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
         known = [
-            self._known(Channel.from_hash(channel), beat, now)
+            self._known(Channel.from_hash(channel), visit, now)
             for row, channel in zip(rows[::2], rows[1::2], strict=True)
-            if channel and (beat := BeatRow.from_hash(row))
+            if channel and (visit := VisitRow.from_hash(row))
         ]
         return self._rules.from_stored(stored), known
 
-    def _known(self, channel: Channel, row: BeatRow, now: datetime) -> _Known:
+    def _known(self, channel: Channel, row: VisitRow, now: datetime) -> _Known:
         paused = f"by {channel.paused_by}" if channel.paused_by else ""
         agent, quiet = None, None
         try:
@@ -160,7 +160,7 @@ class Beating:
         seen = Snapshot(now, row, channel.digest, channel.last_human_at, quiet, paused=paused)
         return _Known(channel, agent, row, seen)
 
-    async def _carry_out(self, known: Sequence[_Known], rules: HeartbeatRules) -> list[Beaten]:
+    async def _carry_out(self, known: Sequence[_Known], rules: HeartbeatRules) -> list[Visited]:
         if not known:
             return []
         stopped = await self._outside.stopped()
@@ -199,14 +199,14 @@ class Beating:
 
     async def _note(
         self, judged: Sequence[tuple[_Known, GateVerdict]], rules: HeartbeatRules
-    ) -> list[Beaten]:
-        planned = [(*each, plan.next_beat(each[1], each[0].seen, rules, self._lot)) for each in judged]
-        answers = await self._ledger.record_beats(
+    ) -> list[Visited]:
+        planned = [(*each, plan.next_visit(each[1], each[0].seen, rules, self._lot)) for each in judged]
+        answers = await self._ledger.record_visits(
             (_request(known, verdict) if verdict.passes else None, _move(known, verdict, next, rules))
             for known, verdict, next in planned
         )
         return [
-            Beaten(known.channel.ref, verdict, _run_id(known) if verdict.passes else None, next, answer)
+            Visited(known.channel.ref, verdict, _run_id(known) if verdict.passes else None, next, answer)
             for (known, verdict, next), answer in zip(planned, answers, strict=True)
         ]
 
@@ -230,7 +230,7 @@ def _being_written(each: _Known, rules: HeartbeatRules) -> str:
 
 
 def _nominal(each: _Known) -> datetime:
-    """What instant the beat is for: its own, or this one if a person asked for it."""
+    """What instant the visit is for: its own, or this one if a person asked for it."""
     return each.seen.now if each.seen.by_hand or each.row.next_at is None else each.row.next_at
 
 
@@ -253,7 +253,7 @@ def _request(each: _Known, verdict: GateVerdict) -> RunRequest:
         payload={
             "channel": str(ref),
             "digest": each.channel.digest,
-            # Of the beat that is placed in the same breath: a failure moves that one.
+            # Of the visit that is placed in the same breath: a failure moves that one.
             "generation": each.row.generation + 1,
             "failures": each.row.failures,
             "own_failures": each.row.own_failures,
@@ -268,7 +268,7 @@ def _cause(verdict: GateVerdict) -> str:
     return "its turn to speak first" if verdict.forced else "something changed"
 
 
-def _move(each: _Known, verdict: GateVerdict, next: datetime | None, rules: HeartbeatRules) -> BeatMove:
+def _move(each: _Known, verdict: GateVerdict, next: datetime | None, rules: HeartbeatRules) -> VisitMove:
     fields: dict[str, Any] = {
         "interval_ms": rules.interval // timedelta(milliseconds=1),
         "unchanged": plan.unchanged_after(verdict, each.seen),
@@ -279,7 +279,7 @@ def _move(each: _Known, verdict: GateVerdict, next: datetime | None, rules: Hear
         fields["starts"] = each.row.with_start(each.seen.now)
     if next is None:
         fields["suspended_at"] = to_ms(each.seen.now)
-    return BeatMove(
+    return VisitMove(
         channel=str(each.channel.ref),
         generation=each.row.generation,
         next=next,
