@@ -19,20 +19,7 @@ from nightshift.processes.signs_of_life import REPORT_EVERY, leave, report
 from nightshift.settings import Settings
 from nightshift.store.ground import QUICK
 from nightshift.web import health, problems, unrouted
-from nightshift.web.api import (
-    alive,
-    channels,
-    deliveries,
-    events,
-    forget,
-    jobs,
-    money,
-    observe,
-    runs,
-    schedules,
-    status,
-    work,
-)
+from nightshift.web.api import routers
 from nightshift.web.guard import REFUSALS, Reader
 from nightshift.web.hub import EventHub
 from nightshift.web.sizes import LimitBodies
@@ -78,21 +65,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(health.router)
     v1 = APIRouter(prefix="/v1")
-    for noun in (
-        status,
-        runs,
-        jobs,
-        schedules,
-        events,
-        channels,
-        forget,
-        deliveries,
-        observe,
-        alive,
-        work,
-        money,
-    ):
-        v1.include_router(noun.router)
+    for router in routers():
+        v1.include_router(router)
 
     @v1.get("/openapi.json", summary="This description", tags=["status"], responses=REFUSALS)
     async def openapi(token: Reader) -> dict[str, Any]:

@@ -16,3 +16,9 @@ def test_one_transport_option_of_the_users_leaves_the_others() -> None:
 def test_a_setting_of_the_users_wins() -> None:
     given = load_settings(celery={"worker_concurrency": 7})
     assert celery_settings(given)["worker_concurrency"] == 7
+
+
+def test_whoever_shares_a_database_has_keys_of_its_own() -> None:
+    found = celery_settings(load_settings(key_root="other"))
+    assert found["broker_transport_options"]["global_keyprefix"] == "other-broker:"
+    assert found["redbeat_key_prefix"] == "other:{s0}:beat:"

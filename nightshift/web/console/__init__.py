@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import pkgutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import nicegui
@@ -13,15 +15,6 @@ from fastapi import FastAPI
 from nicegui import ui
 
 from nightshift.settings import Settings
-from nightshift.web.console import (  # noqa: F401  their pages
-    channels,
-    deliveries,
-    jobs,
-    money,
-    now,
-    rooms,
-    runs,
-)
 from nightshift.web.console.board import Board
 from nightshift.web.console.frame import Console
 from nightshift.web.console.gate import ConsoleGate, router
@@ -53,6 +46,8 @@ def attach_console(app: FastAPI, settings: Settings) -> None:
                 await asyncio.wait({following})
 
     app.router.lifespan_context = with_board
+    for each in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
+        import_module(each.name)  # and with it the pages that it brings
     nicegui.app.add_static_files("/console-static", Path(__file__).parent / "static")
     ui.add_head_html(HEAD, shared=True)
     ui.run_with(app, title="nightshift", dark=None, tailwind=False, show_welcome_message=False)
