@@ -40,6 +40,7 @@ TOGETHER = (
     "tests/browser/",
     "tests/deploy/",
     "tests/nightshift/cli/test_up.py",
+    "tests/test_house.py",
     "tests/test_packaging.py",
     "tests/workers/test_beat_processes.py",
     "tests/workers/test_flower.py",
