@@ -89,7 +89,7 @@ class BrokerChannel(stock.Channel):  # type: ignore[misc]  # kombu's types are n
 class Transport(stock.Transport):  # type: ignore[misc]
     """The transport behind ``redis://`` and ``redis+socket://``."""
 
-    BrokerChannel = BrokerChannel
+    Channel = BrokerChannel
 
     def _deliver(self, message: Any, queue: str) -> None:
         channel = next(channel for channel in self.channels if channel)
