@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.access.tokens import Tokens
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class AccessParts:
     """Who may come in."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    ground: Ground
 
     @cached_property
     def tokens(self) -> Tokens:
-        return Tokens(self._ground.redis, self._ground.keys)
+        return Tokens(self.ground.redis, self.ground.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.agents import agent
@@ -12,21 +13,21 @@ from nightshift.agents.settings import AgentsSection
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class AgentParts:
     """The agents of the settings, and whether their bots are there."""
 
-    def __init__(self, ground: Ground, settings: AgentsSection) -> None:
-        self._ground = ground
-        self._settings = settings
+    ground: Ground
+    settings: AgentsSection
 
     def of(self, name: str, tenant: str | None = None) -> Agent:
         """The agent of this name, and of this tenant if one is named."""
-        return agent.of(self._settings, name, tenant)
+        return agent.of(self.settings, name, tenant)
 
     def known(self) -> Sequence[Agent]:
         """Every agent, by name."""
-        return agent.known(self._settings)
+        return agent.known(self.settings)
 
     @cached_property
     def liveness(self) -> AgentLiveness:
-        return AgentLiveness(self._ground.redis, self._ground.keys, clock=self._ground.clock)
+        return AgentLiveness(self.ground.redis, self.ground.keys, clock=self.ground.clock)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.channels.channels import Channels
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class ChannelParts:
     """What is known of channels."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    ground: Ground
 
     @cached_property
     def store(self) -> Channels:
-        return Channels(self._ground.redis, self._ground.keys, clock=self._ground.clock)
+        return Channels(self.ground.redis, self.ground.keys, clock=self.ground.clock)

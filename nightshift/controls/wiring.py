@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.controls.freeze import Freeze
@@ -10,19 +11,19 @@ from nightshift.controls.switches import Switches
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class ControlParts:
     """Switches and freeze; one freeze, so that all calls of a loop are watched by one poll."""
 
-    def __init__(self, ground: Ground, settings: ControlsSection) -> None:
-        self._ground = ground
-        self._settings = settings
+    ground: Ground
+    settings: ControlsSection
 
     @cached_property
     def switches(self) -> Switches:
-        return Switches(self._ground.redis, self._ground.keys, self._settings)
+        return Switches(self.ground.redis, self.ground.keys, self.settings)
 
     @cached_property
     def freeze(self) -> Freeze:
-        made = Freeze(self._ground.redis, self._ground.keys)
-        self._ground.closing.push_async_callback(made.close)
+        made = Freeze(self.ground.redis, self.ground.keys)
+        self.ground.closing.push_async_callback(made.close)
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.controls.freeze import Freeze
@@ -15,33 +16,25 @@ from nightshift.platforms.wiring import PlatformParts
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class DeliveryParts:
     """What is said, and what brings it to its platform."""
 
-    def __init__(
-        self,
-        ground: Ground,
-        *,
-        switches: Switches,
-        freeze: Freeze,
-        messages: Messages,
-        platforms: PlatformParts,
-    ) -> None:
-        self._ground = ground
-        self._switches = switches
-        self._freeze = freeze
-        self._messages = messages
-        self._platforms = platforms
+    ground: Ground
+    switches: Switches
+    freeze: Freeze
+    messages: Messages
+    platforms: PlatformParts
 
     @cached_property
     def store(self) -> Deliveries:
-        return Deliveries(self._ground.redis, self._ground.keys, self._switches, clock=self._ground.clock)
+        return Deliveries(self.ground.redis, self.ground.keys, self.switches, clock=self.ground.clock)
 
     @cached_property
     def sender(self) -> Sender:
-        platforms = self._platforms
+        platforms = self.platforms
         return Sender(
-            self.store, platforms.by_name, platforms.owner_of, self._freeze, recording_in(self._messages)
+            self.store, platforms.by_name, platforms.owner_of, self.freeze, recording_in(self.messages)
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.agents.wiring import AgentParts
@@ -17,52 +18,43 @@ from nightshift.platforms.wiring import LOCAL, PlatformParts
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class IntakeParts:
     """What takes in what is said: by bots, in rooms of our own, before we listened."""
 
-    def __init__(
-        self,
-        ground: Ground,
-        settings: PlatformsSection,
-        *,
-        agents: AgentParts,
-        platforms: PlatformParts,
-        memory: MemoryParts,
-        heartbeats: HeartbeatParts,
-    ) -> None:
-        self._ground = ground
-        self._settings = settings
-        self._agents = agents
-        self._platforms = platforms
-        self._memory = memory
-        self._heartbeats = heartbeats
+    ground: Ground
+    settings: PlatformsSection
+    agents: AgentParts
+    platforms: PlatformParts
+    memory: MemoryParts
+    heartbeats: HeartbeatParts
 
     @cached_property
     def observer(self) -> Observer:
-        messages, queue = self._memory.messages, self._memory.embedding_queue
-        redis, keys = self._ground.redis, self._ground.keys
-        return Observer(redis, keys, messages, self._heartbeats.visits, self._settings, queue)
+        messages, queue = self.memory.messages, self.memory.embedding_queue
+        redis, keys = self.ground.redis, self.ground.keys
+        return Observer(redis, keys, messages, self.heartbeats.visits, self.settings, queue)
 
     @cached_property
     def connections(self) -> Connections:
-        return Connections(self._ground.redis, self._ground.keys)
+        return Connections(self.ground.redis, self.ground.keys)
 
     @cached_property
     def rooms(self) -> Rooms:
         """Rooms of our own, as people use them."""
-        platform = self._platforms.by_name[LOCAL]
+        platform = self.platforms.by_name[LOCAL]
         assert isinstance(platform, LocalPlatform)  # noqa: S101  no settings make it another kind
-        return Rooms(platform, self.observer, self._settings)
+        return Rooms(platform, self.observer, self.settings)
 
     @cached_property
     def backfill(self) -> Backfill:
         """What reads the past of channels."""
         return Backfill(
-            self._platforms.by_name,
-            self._platforms.owner_of,
-            self._agents.liveness.bots,
+            self.platforms.by_name,
+            self.platforms.owner_of,
+            self.agents.liveness.bots,
             self.connections,
-            self._memory.messages,
-            self._memory.embedding_queue,
-            self._memory.embedding_model_of,
+            self.memory.messages,
+            self.memory.embedding_queue,
+            self.memory.embedding_model_of,
         )

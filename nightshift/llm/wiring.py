@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,35 +31,31 @@ def key_pools(ground: Ground, settings: LlmSection) -> Mapping[str, KeyPool]:
     return {name: KeyPool(ground.redis, ground.keys, read, name) for name, read in sources.items()}
 
 
+@dataclass(eq=False)
 class LlmParts:
     """The way to ask a model; one for a loop, so that what it learns of an endpoint is kept."""
 
-    def __init__(
-        self, ground: Ground, settings: LlmSection, *, resources: Resources, purse: Purse, freeze: Freeze
-    ) -> None:
-        self._ground = ground
-        self._settings = settings
-        self._resources = resources
-        self._purse = purse
-        self._freeze = freeze
+    ground: Ground
+    settings: LlmSection
+    resources: Resources
+    purse: Purse
+    freeze: Freeze
 
     @cached_property
     def uses(self) -> Uses:
-        return Uses(self._settings)
+        return Uses(self.settings)
 
     @cached_property
     def breaker(self) -> Breaker:
-        return Breaker(self._ground.redis, self._ground.keys, clock=self._ground.clock)
+        return Breaker(self.ground.redis, self.ground.keys, clock=self.ground.clock)
 
     @cached_property
     def key_pools(self) -> Mapping[str, KeyPool]:
-        return key_pools(self._ground, self._settings)
+        return key_pools(self.ground, self.settings)
 
     def calls(self, pools: Mapping[str, KeyPool]) -> Calls:
         """What calls endpoints, with keys of these pools."""
-        return Calls(
-            self._resources, purse=self._purse, freeze=self._freeze, breaker=self.breaker, pools=pools
-        )
+        return Calls(self.resources, purse=self.purse, freeze=self.freeze, breaker=self.breaker, pools=pools)
 
     @cached_property
     def models(self) -> Models:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.base.errors import BadSetting
@@ -24,30 +25,34 @@ from nightshift.store.graph import NO_GRAPH, Graph
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class MemoryParts:
     """What was said, what can be recalled of it, and what it was summed up to."""
 
-    def __init__(self, ground: Ground, settings: MemorySection, *, ledger: Ledger, llm: LlmParts) -> None:
-        self._ground = ground
-        self._settings = settings
-        self._ledger = ledger
-        self._llm = llm
-        self._off = "" if ground.graphs else NO_GRAPH
+    ground: Ground
+    settings: MemorySection
+    ledger: Ledger
+    llm: LlmParts
+
+    @property
+    def off(self) -> str:
+        """Why nothing can be recalled; empty if there is a graph."""
+        return "" if self.ground.graphs else NO_GRAPH
 
     @cached_property
     def messages(self) -> Messages:
-        limits = Limits.of(self._settings)
-        return Messages(self._ground.redis, self._ground.keys, limits, clock=self._ground.clock)
+        limits = Limits.of(self.settings)
+        return Messages(self.ground.redis, self.ground.keys, limits, clock=self.ground.clock)
 
     @cached_property
     def summaries(self) -> Summaries:
-        return Summaries(self._ground.redis, self._ground.keys, clock=self._ground.clock)
+        return Summaries(self.ground.redis, self.ground.keys, clock=self.ground.clock)
 
     def graph(self, tenant: str) -> MessageGraph:
         """The graph of what was said to one tenant's agents."""
-        if self._ground.graphs is None:
+        if self.ground.graphs is None:
             raise BadSetting(NO_GRAPH)
-        return MessageGraph(Graph(self._ground.graphs, self._ground.keys.message_graph(tenant)))
+        return MessageGraph(Graph(self.ground.graphs, self.ground.keys.message_graph(tenant)))
 
     async def embedding_model_of(self, tenant: str) -> EmbeddingModel | None:
         """What the vectors of one tenant's messages were made by."""
@@ -55,32 +60,32 @@ class MemoryParts:
 
     @cached_property
     def embedding_queue(self) -> EmbeddingQueue:
-        return EmbeddingQueue(self._ledger, self.messages, off=self._off)
+        return EmbeddingQueue(self.ledger, self.messages, off=self.off)
 
     @cached_property
     def embedding(self) -> Embedding:
         """What gives messages their vectors."""
-        chain = self._llm.uses.chain("embed").models
+        chain = self.llm.uses.chain("embed").models
         first_choice = chain[0].name if chain else lexical.MODEL
         return Embedding(
-            self.embedding_queue, self.messages, self._llm.models, self.graph, first_choice=first_choice
+            self.embedding_queue, self.messages, self.llm.models, self.graph, first_choice=first_choice
         )
 
     @cached_property
     def recall(self) -> Recall:
-        return Recall(self.messages, self._llm.models, self.graph, off=self._off)
+        return Recall(self.messages, self.llm.models, self.graph, off=self.off)
 
     @cached_property
     def summarising(self) -> Summarising:
         """What brings summaries up to date."""
-        return Summarising(self._llm.models, self.messages, self.summaries)
+        return Summarising(self.llm.models, self.messages, self.summaries)
 
     # Forgetting
 
     @property
     def recalled(self) -> VectorForgetter:
         """What can be recalled, to be forgotten."""
-        return VectorForgetter(self._ground.graphs, self.messages)
+        return VectorForgetter(self.ground.graphs, self.messages)
 
     @property
     def replies(self) -> ReplyForgetter:

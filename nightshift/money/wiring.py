@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.money.caps import Caps
@@ -10,17 +11,17 @@ from nightshift.money.settings import MoneySection
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class MoneyParts:
     """Caps and purse; one purse, so that what it could not settle is settled with the next call."""
 
-    def __init__(self, ground: Ground, settings: MoneySection) -> None:
-        self._ground = ground
-        self._settings = settings
+    ground: Ground
+    settings: MoneySection
 
     @cached_property
     def caps(self) -> Caps:
-        return Caps(self._ground.redis, self._ground.keys, self._settings.budget)
+        return Caps(self.ground.redis, self.ground.keys, self.settings.budget)
 
     @cached_property
     def purse(self) -> Purse:
-        return Purse(self._ground.redis, self._ground.keys, self.caps, clock=self._ground.clock)
+        return Purse(self.ground.redis, self.ground.keys, self.caps, clock=self.ground.clock)

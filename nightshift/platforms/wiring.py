@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 from nightshift.agents.agent import Agent
@@ -17,28 +18,28 @@ from nightshift.store.ground import Ground
 LOCAL = "local"
 
 
+@dataclass(eq=False)
 class PlatformParts:
     """The platforms of the settings, and rooms of our own."""
 
-    def __init__(self, ground: Ground, settings: PlatformsSection) -> None:
-        self._ground = ground
-        self._settings = settings
+    ground: Ground
+    settings: PlatformsSection
 
     @cached_property
     def by_name(self) -> Mapping[str, Platform]:
-        described = self._settings.all_platforms
+        described = self.settings.all_platforms
         made = {
-            name: new_platform(name, each, self._ground.redis, self._ground.keys)
+            name: new_platform(name, each, self.ground.redis, self.ground.keys)
             for name, each in described.items()
         }
         for platform in made.values():
-            self._ground.closing.push_async_callback(platform.close)
+            self.ground.closing.push_async_callback(platform.close)
         return made
 
     @cached_property
     def owner_of(self) -> partial[Agent]:
         """Says whose the channels of a platform are."""
-        return partial(owner_of, self._settings)
+        return partial(owner_of, self.settings)
 
     @property
     def forgetter(self) -> RoomForgetter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
@@ -12,21 +13,21 @@ from nightshift.runs.states import Rules
 from nightshift.store.ground import Ground
 
 
+@dataclass(eq=False)
 class RunParts:
     """The ledger, under the rules that the settings say."""
 
-    def __init__(self, ground: Ground, settings: RunsSection) -> None:
-        self._ground = ground
-        self._settings = settings
+    ground: Ground
+    settings: RunsSection
 
     @cached_property
     def rules(self) -> Rules:
-        lease = timedelta(seconds=self._settings.lease_seconds)
-        return Rules.for_lease(lease, share=self._settings.tenant_share)
+        lease = timedelta(seconds=self.settings.lease_seconds)
+        return Rules.for_lease(lease, share=self.settings.tenant_share)
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self._ground.redis, self._ground.keys, self.rules, clock=self._ground.clock)
+        return Ledger(self.ground.redis, self.ground.keys, self.rules, clock=self.ground.clock)
 
     @property
     def forgetter(self) -> RunForgetter:

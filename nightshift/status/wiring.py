@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from redis.asyncio import Redis
@@ -27,46 +28,32 @@ from nightshift.status.why_job import why_job
 from nightshift.status.why_run import why_run
 
 
+@dataclass(eq=False)
 class StatusParts:
     """How everything stands, and why something did or did not."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        ledger: Ledger,
-        broker: Callable[[], Redis],
-        agents: AgentParts,
-        channels: ChannelParts,
-        controls: ControlParts,
-        llm: LlmParts,
-        memory: MemoryParts,
-        deliveries: DeliveryParts,
-        heartbeats: HeartbeatParts,
-        intake: IntakeParts,
-    ) -> None:
-        self._settings = settings
-        self._ledger = ledger
-        self._broker = broker
-        self._agents = agents
-        self._channels = channels
-        self._controls = controls
-        self._llm = llm
-        self._memory = memory
-        self._deliveries = deliveries
-        self._heartbeats = heartbeats
-        self._intake = intake
+    settings: Settings
+    ledger: Ledger
+    broker: Callable[[], Redis]
+    agents: AgentParts
+    channels: ChannelParts
+    controls: ControlParts
+    llm: LlmParts
+    memory: MemoryParts
+    deliveries: DeliveryParts
+    heartbeats: HeartbeatParts
+    intake: IntakeParts
 
     async def overview(self) -> Overview:
         """See whether everything is there, and what keeps models from being asked and platforms from us."""
-        liveness = self._agents.liveness
-        return await read_overview(self._ledger, self._controls.switches, liveness, warn=self._warn)
+        liveness = self.agents.liveness
+        return await read_overview(self.ledger, self.controls.switches, liveness, warn=self._warn)
 
     async def _warn(self) -> list[str]:
-        llm = self._llm
-        endpoints = await read_endpoints(self._settings.all_endpoints, llm.breaker, llm.key_pools)
+        llm = self.llm
+        endpoints = await read_endpoints(self.settings.all_endpoints, llm.breaker, llm.key_pools)
         warnings = [warning for endpoint in endpoints for warning in endpoint.warnings]
-        return warnings + await unreachable(self._intake.connections, self._settings.platforms)
+        return warnings + await unreachable(self.intake.connections, self.settings.platforms)
 
     async def await_ready(self, patience: timedelta) -> Overview:
         """Look until the deployment is ready or patience ends; the last look tells which."""
@@ -74,18 +61,18 @@ class StatusParts:
 
     async def channel(self, ref: ChannelRef) -> ChannelView:
         """What there is to see of a channel; raises UnknownChannel."""
-        return await view_channel(self._ledger, self._memory.messages, self._heartbeats.visits, ref)
+        return await view_channel(self.ledger, self.memory.messages, self.heartbeats.visits, ref)
 
     async def why_run(self, run: str) -> Why:
         """Say why this run is where it is."""
-        deliveries, liveness = self._deliveries.store, self._agents.liveness
-        return await why_run(self._ledger, deliveries, liveness, self._broker(), run)
+        deliveries, liveness = self.deliveries.store, self.agents.liveness
+        return await why_run(self.ledger, deliveries, liveness, self.broker(), run)
 
     async def why_job(self, name: str, *, at: datetime | None = None) -> Why:
         """Say whether this job is on, and what became of its slot at this instant, or of its last one."""
-        return await why_job(self._ledger, name, at=at)
+        return await why_job(self.ledger, name, at=at)
 
     async def why_channel(self, ref: ChannelRef) -> Why:
         """Say whether this channel is visited, what became of its last visits, and when the next comes."""
-        board, rules = await self._controls.switches.read(), await self._heartbeats.rule_book.read()
-        return await why_channel(self._ledger, self._channels.store, board, rules, ref)
+        board, rules = await self.controls.switches.read(), await self.heartbeats.rule_book.read()
+        return await why_channel(self.ledger, self.channels.store, board, rules, ref)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from nightshift.agents.wiring import AgentParts
@@ -13,23 +14,21 @@ from nightshift.work.pull import PullWork
 from nightshift.work.writing import Writing
 
 
+@dataclass(eq=False)
 class WorkParts:
     """Those who carry out what an agent is asked for: its own bot, or a model."""
 
-    def __init__(
-        self, *, ledger: Ledger, agents: AgentParts, llm: LlmParts, messages: Messages, deliveries: Deliveries
-    ) -> None:
-        self._ledger = ledger
-        self._agents = agents
-        self._llm = llm
-        self._messages = messages
-        self._deliveries = deliveries
+    ledger: Ledger
+    agents: AgentParts
+    llm: LlmParts
+    messages: Messages
+    deliveries: Deliveries
 
     @cached_property
     def pull(self) -> PullWork:
-        return PullWork(self._ledger, self._deliveries)
+        return PullWork(self.ledger, self.deliveries)
 
     @cached_property
     def writing(self) -> Writing:
         """What writes for agents that a model speaks for."""
-        return Writing(self._llm.models, self._messages, self._deliveries, self._agents.of)
+        return Writing(self.llm.models, self.messages, self.deliveries, self.agents.of)
