@@ -54,8 +54,7 @@ if q.id then
   store(q.id, row)
   local after = state_of(row)
   if after ~= before then
-    local about = {'source', 'keypool:' .. q.pool, 'status', after, 'key', q.id, 'model', q.model, 'reason', why}
-    emit('key_changed', about)
+    emit('key_changed', {'source', 'keypool:' .. q.pool, 'status', after, 'key', q.id, 'model', q.model, 'reason', why})
   end
   return {'told', after}
 end
