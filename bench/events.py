@@ -11,13 +11,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 import psutil
 
 from bench.rounds import Figures, options, report
 from bench.scene import CHECKOUT, Scene, quantile, scene
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 
 RATE, LISTENERS, BATCH = 1_000, 50, 20
@@ -97,8 +97,8 @@ async def _publish(here: Scene, seconds: int) -> None:
         for first in range(0, RATE * seconds, BATCH):
             pipeline = client.pipeline(transaction=False)
             for number in range(first, first + BATCH):
-                sent = {"sent": str(time.time()), "tenant": "default", "run": f"bench@{number}"}
-                await publish_event(pipeline, keys, "counted", str(number), facts=sent)
+                event: dict[Any, Any] = {"type": "counted", "source": str(number), "sent": time.time()}
+                await pipeline.xadd(keys.events, event | {"tenant": "default", "run": f"bench@{number}"})
             await pipeline.execute()
             await asyncio.sleep(max(0, (first + BATCH) / RATE - (time.perf_counter() - began)))
 

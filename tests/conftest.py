@@ -22,6 +22,8 @@ from nightshift.deployment import Deployment
 from nightshift.machine.embedded import EmbeddedServer, binaries
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import load_settings
+from nightshift.store import events
+from nightshift.store.event_list import why_not_listed
 from nightshift.store.keys import Keys
 
 # Whoever runs the tests in the background has SIGINT ignored, and so would every process that they start.
@@ -35,6 +37,9 @@ for variable in [name for name in os.environ if name.startswith("NIGHTSHIFT_")]:
 HOME = tempfile.TemporaryDirectory(prefix="ns-home-")
 os.environ["NIGHTSHIFT_HOME"] = HOME.name
 
+# A deployment tells what is not listed all the same; here it is a mistake.
+events.refuse_unlisted = True
+
 #: What these share takes long to start, so each is left to one worker.
 TOGETHER = (
     "tests/browser/",
@@ -45,6 +50,12 @@ TOGETHER = (
     "tests/workers/test_beat_processes.py",
     "tests/workers/test_flower.py",
 )
+
+
+#: What an event is called that only tests tell.
+MADE_UP = "made_up"
+#: A test that tells more is about how many there are.
+EVENTS_LOOKED_AT = 2_000
 
 
 class Spread(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
@@ -115,11 +126,20 @@ async def redis(redis_socket: Path) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def keys(redis: Redis) -> AsyncIterator[Keys]:
-    """A root nobody else writes to, swept afterwards."""
+    """A root nobody else writes to, swept afterwards; events told below it have to be as listed."""
     own = Keys(prefix=f"test-{time.monotonic_ns()}")
     yield own
+    told = await events.read_events(redis, own, after="0", limit=EVENTS_LOOKED_AT)
     async for key in redis.scan_iter(f"{own.prefix}*", count=1000):
         await redis.delete(key)
+    wrong = {(each.type, why_not_listed(each.type, each.facts)) for each in told if each.type != MADE_UP}
+    assert {(type, why) for type, why in wrong if why} == set(), "see nightshift/store/event_list.py"
+
+
+async def tell_made_up(redis: Redis, keys: Keys, source: str, **facts: str) -> None:
+    """Tell something that is on no list, as another version of nightshift may."""
+    event: dict[Any, Any] = {"type": MADE_UP, "source": source, **facts}
+    await redis.xadd(keys.events, event)
 
 
 @pytest.fixture

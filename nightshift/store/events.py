@@ -2,8 +2,7 @@
 What happens, as it happens: one stream for console, audit and metrics.
 
 Every change of a run leaves its line in the script that makes it; whatever else is worth telling is
-published here. An event has a type, a source, a status and, where they apply, a duration, a line for
-people and facts.
+published here. What there is to tell, and in which fields, stands in ``event_list``.
 """
 
 from __future__ import annotations
@@ -13,10 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 
 from nightshift.base.instants import from_ms, to_ms
+from nightshift.store.event_list import why_not_listed
 from nightshift.store.keys import Keys
+
+log = structlog.get_logger("nightshift.store")
 
 #: Less than any client waits for an answer.
 BLOCK = timedelta(seconds=4)
@@ -25,6 +28,15 @@ PAGE = 500
 LAST_OF_A_MS = 2**64 - 1
 #: How many events are kept; the scripts say the same.
 KEPT = 100_000
+#: Whether an event that is not as listed is refused. Tests say so; a deployment logs it and tells it all the
+#: same, because what has happened is worth more than how it is told.
+refuse_unlisted = False
+
+_logged: set[str] = set()
+
+
+class EventNotListed(Exception):
+    """An event that the list does not have, or not with these fields."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +57,25 @@ async def publish_event(
     *,
     status: str = "ok",
     preview: str = "",
-    duration: timedelta | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> None:
-    """Tell what happened outside a run: a past-tense name, who it happened to, and facts."""
-    row: dict[Any, Any] = {**(facts or {}), "type": type, "source": source, "status": status}
+    """Tell what happened outside a run: an event of the list, who it happened to, and facts."""
+    row: dict[Any, Any] = {**(facts or {}), "source": source, "status": status}
     if preview:
         row["preview"] = preview
-    if duration is not None:
-        row["duration_ms"] = round(duration.total_seconds() * 1000)
+    _hold_against_list(type, row)
+    row["type"] = type
     await redis.xadd(keys.events, row, maxlen=KEPT, approximate=True)
+
+
+def _hold_against_list(type: str, row: Mapping[str, Any]) -> None:
+    """Refuse an event that is not as listed, or say so once for each name."""
+    why = why_not_listed(type, (name for name, value in row.items() if value != ""))
+    if why and refuse_unlisted:
+        raise EventNotListed(f"{type}: {why}; nightshift/store/event_list.py is the list")
+    if why and type not in _logged:
+        _logged.add(type)
+        log.warning("event_not_listed", type=type, why=why)
 
 
 async def follow_events(redis: Redis, keys: Keys, *, since: datetime) -> AsyncIterator[Event]:

@@ -28,8 +28,8 @@ from nightshift.runs.forgetting import RunForgetter
 from nightshift.runs.row import RunRequest, run_id
 from nightshift.runs.states import Outcome, done
 from nightshift.store.client import command, store_now
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
+from tests.conftest import tell_made_up
 from tests.nightshift.test_forgetting import everything
 
 CANARY = "xylophonecanary"
@@ -93,7 +93,7 @@ async def plant() -> None:
     beat = run_id(source, now)
     assert await beats.may_act(ROOM, beat, ["a hash"], CANARY, rules) is None
     await deployment().deliveries.store.request(NewDelivery(beat, ROOM, f"A {CANARY}!", agent="default"))
-    await publish_event(redis, deployment().keys, "beat_acted", source, preview=CANARY)
+    await tell_made_up(redis, deployment().keys, source, preview=CANARY)
 
     async def think(run: Run) -> Outcome:
         await run.save({"say": CANARY})

@@ -24,8 +24,8 @@ from nightshift.runs.ledger import Ledger
 from nightshift.runs.row import RunRow
 from nightshift.runs.states import done, failed, skipped
 from nightshift.store.client import store_now
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
+from tests.conftest import tell_made_up
 from tests.nightshift.conftest import ROOM, Room, unembedded
 from tests.nightshift.runs.model import Clock, request
 
@@ -109,7 +109,7 @@ async def plant(messages: Messages, ledger: Ledger, room: Room) -> None:
         await ledger.settle(run.id, claimed.token, end, cost=7)
     waiting = request("work:night", now, payload={"channel": str(ref), "text": CANARY}, tenant="a")
     await ledger.record(waiting)
-    await publish_event(redis, keys, "delivery_sent", f"delivery:{ref}", preview=CANARY)
+    await tell_made_up(redis, keys, f"delivery:{ref}", preview=CANARY)
 
 
 @pytest.mark.parametrize("subject", [ANN, ROOM])
@@ -272,7 +272,7 @@ async def test_others_and_other_rooms_are_left_alone(
 class Breaking:
     """A store that is away at first."""
 
-    name: str = "breaking"
+    name: str = "rooms"
     asked: list[Subject] = field(default_factory=list)
 
     async def forget(self, what: Subject, *, dry_run: bool = False) -> int:
@@ -299,7 +299,7 @@ async def test_an_interrupted_forgetting_goes_on_where_it_has_to(
         "and yet it knows where they stood"
     )
     assert await forgetting.receipts() == [receipt]
-    assert dict(receipt.counts) == {"messages": 1, "replies": 0, "breaking": 1}
+    assert dict(receipt.counts) == {"messages": 1, "replies": 0, "rooms": 1}
 
 
 async def test_a_run_at_work_is_stopped_before_it_is_emptied(ledger: Ledger, now: datetime) -> None:

@@ -12,11 +12,11 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.access.tokens import Tokens
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web import serve as serve_module
 from nightshift.web.api import events as events_module
 from nightshift.web.serve import GRACE_S
+from tests.conftest import tell_made_up
 from tests.nightshift.cli.conftest import Stage
 from tests.nightshift.web.conftest import Serve
 from tests.nightshift.web.serving import Served
@@ -25,7 +25,7 @@ from tests.nightshift.web.serving import Served
 async def publish(store: Redis, *numbers: int, preview: str = "") -> None:
     pipeline = store.pipeline(transaction=False)
     for number in numbers:
-        await publish_event(pipeline, Keys(), "counted", str(number), preview=preview)
+        await tell_made_up(pipeline, Keys(), str(number), preview=preview)
     await pipeline.execute()
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from nightshift.store.events import Event, publish_event
+from nightshift.store.events import Event
 from nightshift.store.keys import Keys
 from nightshift.web import hub as hub_module
 from nightshift.web.hub import PACE, EventHub, Frame, Sees
+from tests.conftest import tell_made_up
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ async def publish(redis: Redis, keys: Keys, *numbers: int, tenant: str = "") -> 
     """Events by number, all at once; their ids."""
     pipeline = redis.pipeline(transaction=True)
     for number in numbers:
-        await publish_event(pipeline, keys, "counted", str(number), facts={"tenant": tenant})
+        await tell_made_up(pipeline, keys, str(number), tenant=tenant)
     ids: list[str] = await pipeline.execute()
     return ids
 

@@ -16,10 +16,9 @@ from redis.asyncio import Redis
 
 from nightshift.access.tokens import Role, Tokens
 from nightshift.deployment import process_settings
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web.app import create_app
-from tests.conftest import await_answer
+from tests.conftest import await_answer, tell_made_up
 from tests.nightshift.web.conftest import STATE, Settle
 from tests.nightshift.web.serving import Listener, served
 
@@ -62,7 +61,7 @@ def own_redis() -> Iterator[OwnRedis]:
 
 async def tell(redis: OwnRedis, number: int) -> None:
     async with Redis(unix_socket_path=str(redis.socket), db=STATE) as client:
-        await publish_event(client, Keys(), "counted", str(number))
+        await tell_made_up(client, Keys(), str(number))
 
 
 async def until_frames(listener: Listener, *kinds: str) -> None:

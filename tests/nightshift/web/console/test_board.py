@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
-from nightshift.store.events import publish_event
 from nightshift.store.keys import Keys
 from nightshift.web.console import board as boards
 from nightshift.web.console.board import Board
 from nightshift.web.hub import EventHub
+from tests.conftest import tell_made_up
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def test_nothing_is_read_again_before_something_has_happened(
     read = Reading()
     await board.show("now", read)
     assert await board.show("now", read) == "read 1 times"
-    await publish_event(redis, keys, "job_paused", "job:x")
+    await tell_made_up(redis, keys, "job:x")
     async with asyncio.timeout(5):
         while await board.show("now", read) == "read 1 times":
             await asyncio.sleep(0.01)
@@ -72,7 +72,7 @@ async def test_what_nobody_asks_for_is_forgotten(
 ) -> None:
     monkeypatch.setattr(boards, "KEEP", timedelta(0))
     await board.show("old", Reading())
-    await publish_event(redis, keys, "job_paused", "job:x")
+    await tell_made_up(redis, keys, "job:x")
     async with asyncio.timeout(5):
         while board._parts:
             await asyncio.sleep(0.01)
