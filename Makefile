@@ -1,12 +1,13 @@
 # make up     run the deployment on this machine      make test   run its tests
 # make check  what CI runs                            make bench  what it costs
+# make docs   write the pages that are made from the code
 
 PYTHON ?=
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: up test check format lint types imports audit test-tools test-matrix bench soak lock clean
+.PHONY: up test check format lint types imports audit docs test-tools test-matrix bench soak lock clean
 
 up: .venv/installed
 	@exec $(BIN)/nightshift up
@@ -43,6 +44,10 @@ imports: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# What stands in docs/reference is made from the code.
+docs: .venv/installed
+	$(BIN)/python scripts/write-events-page
 
 bench: .venv/installed
 	$(BIN)/python -m bench

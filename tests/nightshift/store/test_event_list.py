@@ -1,9 +1,11 @@
-"""Whatever is told is listed, and whatever is listed is told."""
+"""Whatever is told is listed, whatever is listed is told, and the page about it is up to date."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -139,3 +141,10 @@ def test_who_is_said_to_see_an_event_is_who_sees_it(event: ListedEvent) -> None:
 
 def token(tenant: str | None) -> Token:
     return Token("t", Role.VIEWER, Role.VIEWER.scopes, tenant, from_ms(0), None, "a hash")
+
+
+def test_the_page_about_events_is_made_from_the_list(tmp_path: Path) -> None:
+    made = tmp_path / "events.md"
+    subprocess.run([sys.executable, CHECKOUT / "scripts" / "write-events-page", made], check=True)
+    page = CHECKOUT / "docs" / "reference" / "events.md"
+    assert page.read_text() == made.read_text(), "the list has changed; `make docs` writes the page anew"
