@@ -145,7 +145,7 @@ def load_settings(**given: Any) -> Settings:
         raise BadSetting("\n".join(_explain(each) for each in error.errors())) from error
     _refuse_unknown_agents(settings)
     if settings.models or settings.endpoints:
-        from nightshift.llm.uses import Uses  # which stands on the settings itself
+        from nightshift.llm.uses import Uses  # and with it the list of prices
 
         Uses(settings)  # what contradicts itself is refused now, and not when a model is first asked
     home = settings.home.expanduser().absolute()

@@ -32,7 +32,7 @@ class Channel(SeenChannel):
 
     tenant: str = "default"
     agent: str = "default"
-    #: Who else may come to know what is said here, as set by a person; see ``memory.audience``.
+    #: Who else may come to know what is said here, as set by a person; see ``channels.audience``.
     audience: str = ""
     #: Who paused it, so that no heartbeat comes.
     paused_by: str = ""

@@ -427,13 +427,14 @@ async def test_the_overview_tells_who_is_there_and_what_the_day_was(
 
 async def test_switches_that_were_flipped_stay_so(switches: Switches) -> None:
     board = await switches.read()
-    assert board.on == {
+    flipped = {
         "chat_llm_enabled": True,
         "channel_heartbeat_enabled": True,
         "model_probe": False,
         "shadow": False,
         "shadow_calls": True,
     }
+    assert board.on.items() >= flipped.items()
     assert board.paused == {"gemini_key_probe": "bob"}
 
 

@@ -1,4 +1,4 @@
-"""Money: how the budget stands, what was spent, changing a cap; and stopping all spending and sending."""
+"""Money: how the budget stands, what was spent, changing a cap."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from nightshift.controls.freeze import describe_thaw
 from nightshift.money.budget import read_budget
 from nightshift.money.caps import LARGEST
 from nightshift.money.costs import KEPT_DAYS, read_costs
 from nightshift.money.payer import Level, Listed
 from nightshift.store.client import store_now
-from nightshift.web.api.views import Done, FreezingView, View
+from nightshift.web.api.views import Done, View
 from nightshift.web.guard import BODY_REFUSALS, REFUSALS, Keeper, KeeperAdmin
 from nightshift.web.state import Web
 
@@ -73,12 +72,6 @@ class CostList(BaseModel):
     costs: list[CostView]
 
 
-class FreezeReason(BaseModel):
-    """Why everything shall stand still."""
-
-    reason: str = Field("", max_length=500)
-
-
 @router.get("/budget", summary="Say what was spent today, by whom, and what may be")
 async def show_budget(request: Request, token: Keeper) -> BudgetView:
     ledger = Web.of(request).here.runs.ledger
@@ -110,15 +103,3 @@ async def list_costs(
     today = (await store_now(ledger.redis)).date()
     rows = await read_costs(ledger.redis, ledger.keys, by, until=today, days=days)
     return CostList(costs=[CostView.model_validate(row) for row in rows])
-
-
-@router.post("/freeze", summary="Stop every call and send, everywhere, within 5 s", responses=BODY_REFUSALS)
-async def freeze(request: Request, token: KeeperAdmin, why: FreezeReason) -> FreezingView:
-    return FreezingView.model_validate(
-        await Web.of(request).here.controls.freeze.freeze(token.name, why.reason)
-    )
-
-
-@router.post("/thaw", summary="Let calls and sends be made again; what waited comes back one by one")
-async def thaw(request: Request, token: KeeperAdmin) -> Done:
-    return Done(says=describe_thaw(await Web.of(request).here.controls.freeze.thaw(token.name)))

@@ -105,7 +105,7 @@ async def test_a_channel_that_is_kept_from_visiting_has_a_reason_and_no_next_bea
 
 
 async def test_a_visit_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledger, room: ChannelRef) -> None:
-    await bootstrap_free_pause(ledger, room)
+    await pause_from_elsewhere(ledger, room)
     refused = await cli("channels", "beat", str(room))
     assert refused.exit_code == 1
     assert "No visit: paused: by ada" in refused.output
@@ -115,7 +115,7 @@ async def test_a_visit_that_is_refused_says_by_which_rule(cli: Cli, ledger: Ledg
     assert "was skipped by the rule paused: by ada." in why.output
 
 
-async def bootstrap_free_pause(ledger: Ledger, room: ChannelRef) -> None:
+async def pause_from_elsewhere(ledger: Ledger, room: ChannelRef) -> None:
     await Channels(ledger.redis, ledger.keys).pause(room, by="ada")
 
 

@@ -47,7 +47,7 @@ async def test_every_example_works_as_it_is_written(serve: Serve, stage: Stage, 
             "NEXT": listed["next"],
             "RUN": run,
         }
-        assert len(EXAMPLES) == 10
+        assert EXAMPLES
         for example in EXAMPLES:
             command = example.replace("http://127.0.0.1:8390", here.url)
             command = command.replace("job:graph_census@2026-11-20T12:47:17Z", census)
