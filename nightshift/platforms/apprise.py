@@ -5,30 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from nightshift.base.errors import BadSetting, SendUnknown
-from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
+from nightshift.platforms.platform import Described, Need, Outgoing, Platform, Readiness, Sent, readiness
 from nightshift.platforms.text import cut
 
 LONGEST = 30_000
 CHANNEL = "{channel}"
-LACKS = "it is only sent to"
 
 
 class ApprisePlatform(Platform):
     """One of apprise's services, by the URL that apprise knows it by; what is in it is secret."""
 
     kind = "apprise"
+    needs = (Need("token", "the URL by which apprise knows the service"),)
+    extra = "apprise"
+    lacks = "it is only sent to"
     repeatable_for = timedelta(0)
 
     def __init__(self, name: str, url: Callable[[], str]) -> None:
         self.name = name
         self._url = url
 
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.token)
+
     async def ready(self) -> Readiness:
-        return await readiness(self._check(), lacks=LACKS)
+        return await readiness(self._check(), lacks=self.lacks)
 
     async def _check(self) -> str:
         self._service("any")
@@ -47,12 +53,6 @@ class ApprisePlatform(Platform):
         if not service.add(self._url().replace(CHANNEL, quote(channel_id, safe=""))):
             raise BadSetting(f"the token of [platforms.{self.name}] is no URL that apprise knows")
         return service
-
-    async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
-        return []
-
-    async def servers_and_channels(self) -> list[Server]:
-        return []
 
     async def close(self) -> None:
         """Nothing is kept open."""

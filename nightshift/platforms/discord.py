@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
@@ -14,6 +14,8 @@ from nightshift.base.errors import PlatformDown
 from nightshift.platforms.buckets import Buckets
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import (
+    Described,
+    Need,
     Outgoing,
     PastMessage,
     Platform,
@@ -41,6 +43,9 @@ class DiscordPlatform(Platform):
     """One bot user of Discord."""
 
     kind = "discord"
+    needs = (Need("token", "the bot's token"),)
+    has_history = True
+    servers_hold_channels = True
     #: Discord knows a nonce for "the past few minutes".
     repeatable_for = timedelta(minutes=2)
 
@@ -54,6 +59,10 @@ class DiscordPlatform(Platform):
             token_in=token_in,
             learn=self._buckets.learn,
         )
+
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.token, told.url or API, token_in=told.token_in)
 
     async def ready(self) -> Readiness:
         return await readiness(self._own_id())

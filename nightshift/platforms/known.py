@@ -1,60 +1,39 @@
-"""The kinds of platform there are, and how the settings make one."""
+"""
+The kinds of platform there are: each is a ``Platform`` in a file of this folder that is called like the kind.
+
+Whoever asks for one imports that one alone, so that reading the settings costs no more than what is in them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
+from importlib import import_module
 
-from redis.asyncio import Redis
-
+from nightshift import platforms
 from nightshift.base.errors import BadSetting
-from nightshift.base.secret_file import secret_source
-from nightshift.platforms import discord, slack, telegram
-from nightshift.platforms.apprise import ApprisePlatform
-from nightshift.platforms.discord import DiscordPlatform
-from nightshift.platforms.local import LocalPlatform
-from nightshift.platforms.matrix import MatrixPlatform
 from nightshift.platforms.platform import Platform
-from nightshift.platforms.settings import PlatformSettings
-from nightshift.platforms.slack import SlackPlatform
-from nightshift.platforms.telegram import TelegramPlatform
-from nightshift.platforms.webhook import WebhookPlatform
-from nightshift.store.keys import Keys
 
 
-def new_platform(name: str, settings: PlatformSettings, redis: Redis, keys: Keys) -> Platform:
-    """The platform that these settings describe; nothing is asked of it yet."""
-    token_in, url = _token_in(name, settings), settings.url or ""
-    token = _token(token_in, settings)
-    match settings.kind:
-        case "matrix":
-            return MatrixPlatform(name, url, token, token_in=token_in)
-        case "discord":
-            return DiscordPlatform(name, token, url or discord.API, token_in=token_in)
-        case "slack":
-            return SlackPlatform(name, token, url or slack.API, token_in=token_in)
-        case "telegram":
-            return TelegramPlatform(name, token, url or telegram.API, token_in=token_in)
-        case "webhook":
-            return WebhookPlatform(name, url, token, token_in=token_in)
-        case "apprise":
-            return ApprisePlatform(name, token)
-        case "local":
-            return LocalPlatform(name, redis, keys)
+def all_kinds() -> dict[str, type[Platform]]:
+    """Every kind by its name; imports whatever is in the folder, which takes a while."""
+    return {name: kind for name in _files() if (kind := _kind_in(name))}
 
 
-def _token_in(name: str, settings: PlatformSettings) -> str:
-    """Where whoever must replace the token finds it."""
-    return f"[platforms.{name}]" + (f" (token_file: {settings.token_file})" if settings.token_file else "")
+def get_kind(name: str) -> type[Platform]:
+    """The kind of this name; no other is imported."""
+    kind = _kind_in(name) if name in _files() else None
+    if kind is None:
+        raise BadSetting(f"{name!r} is none of {', '.join(all_kinds())}")
+    return kind
 
 
-def _token(place: str, settings: PlatformSettings) -> Callable[[], str]:
-    """What reads the token each time it is used, and refuses one that is none."""
-    read = secret_source(settings.token, settings.token_file)
+def _files() -> list[str]:
+    return sorted(each.name for each in pkgutil.iter_modules(platforms.__path__))
 
-    def token() -> str:
-        secret = read() if read else ""
-        if not (secret.isascii() and secret.isprintable() and secret):
-            raise BadSetting(f"the token in {place} is not one line of plain ASCII; set it anew")
-        return secret
 
-    return token
+def _kind_in(name: str) -> type[Platform] | None:
+    """The kind that this file is, if it is one and not among what they all stand on."""
+    for each in vars(import_module(f"{platforms.__name__}.{name}")).values():
+        if isinstance(each, type) and issubclass(each, Platform) and getattr(each, "kind", "") == name:
+            return each
+    return None

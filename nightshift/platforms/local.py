@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from pydantic import BaseModel
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from nightshift.base.refs import ChannelRef
-from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server
+from nightshift.platforms.platform import Described, Outgoing, PastMessage, Platform, Readiness, Sent, Server
 from nightshift.platforms.text import cut
 from nightshift.store.client import text_list, translated
 from nightshift.store.keys import Keys
@@ -34,6 +34,7 @@ class LocalPlatform(Platform):
     """The rooms of one deployment; the first message makes a room."""
 
     kind = "local"
+    has_history = True
     repeatable_for = timedelta(days=1)
 
     def __init__(self, name: str, redis: Redis, keys: Keys) -> None:
@@ -41,6 +42,10 @@ class LocalPlatform(Platform):
         self._redis = redis
         self._keys = keys
         self._script = redis.register_script(_say_script())
+
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.ground.redis, told.ground.keys)
 
     async def ready(self) -> Readiness:
         try:

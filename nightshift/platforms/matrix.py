@@ -11,13 +11,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from nightshift.base.errors import MissingOnPlatform, RefusedByPlatform
 from nightshift.platforms.endpoint import Endpoint, Id
-from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
+from nightshift.platforms.platform import (
+    Described,
+    Need,
+    Outgoing,
+    PastMessage,
+    Platform,
+    Readiness,
+    Sent,
+    Server,
+    readiness,
+)
 from nightshift.platforms.text import cut
 
 #: An event is 64 KB at most, and JSON may write a character as two.
@@ -51,6 +61,8 @@ class MatrixPlatform(Platform):
     """A homeserver and one user of it, who is the bot."""
 
     kind = "matrix"
+    needs = (Need("url", "the homeserver"), Need("token", "an access token of the bot's account"))
+    has_history = True
     #: As long as Synapse surely keeps a transaction id across restarts.
     repeatable_for = timedelta(hours=23)
 
@@ -62,6 +74,10 @@ class MatrixPlatform(Platform):
             lambda: {"Authorization": f"Bearer {token()}"},
             token_in=token_in,
         )
+
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.url, told.token, token_in=told.token_in)
 
     async def ready(self) -> Readiness:
         return await readiness(self._own_id())

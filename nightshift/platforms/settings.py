@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from nightshift.agents.settings import DEFAULT_AGENT, AgentName, AgentsSection
+from nightshift.base.errors import BadSetting
 from nightshift.base.fields import Address
+from nightshift.platforms.known import get_kind
 
 PlatformName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
-PlatformKind = Literal["matrix", "discord", "slack", "telegram", "webhook", "local", "apprise"]
+def _known(kind: str) -> str:
+    try:
+        return get_kind(kind).kind
+    except BadSetting as error:
+        raise ValueError(str(error)) from None
 
 
-#: What a platform must be told besides its kind.
-PLATFORM_NEEDS: dict[PlatformKind, tuple[str, ...]] = {
-    "matrix": ("url", "token"),
-    "discord": ("token",),
-    "slack": ("token",),
-    "telegram": ("token",),
-    "webhook": ("url", "token"),
-    "local": (),
-    "apprise": ("token",),
-}
+PlatformKind = Annotated[str, AfterValidator(_known)]
 
 
 class PlatformSettings(BaseModel):
@@ -45,11 +42,10 @@ class PlatformSettings(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needs = PLATFORM_NEEDS[self.kind]
-        if "url" in needs and not self.url:
-            raise ValueError(f"{self.kind} needs url")
-        if "token" in needs and not (self.token or self.token_file):
-            raise ValueError(f"{self.kind} needs token or token_file")
+        for need in get_kind(self.kind).needs:
+            fields = (need.setting, f"{need.setting}_file") if need.is_secret else (need.setting,)
+            if not any(getattr(self, field) for field in fields):
+                raise ValueError(f"{self.kind} needs {' or '.join(fields)}")
         if self.token and self.token_file:
             raise ValueError("token and token_file are both set; leave one out")
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -19,6 +19,8 @@ from nightshift.base.errors import (
 )
 from nightshift.platforms.endpoint import Endpoint, Id
 from nightshift.platforms.platform import (
+    Described,
+    Need,
     Outgoing,
     PastMessage,
     Platform,
@@ -45,6 +47,9 @@ class SlackPlatform(Platform):
     """One bot user of a workspace."""
 
     kind = "slack"
+    needs = (Need("token", "a bot token, `xoxb-…`"),)
+    has_history = True
+    servers_hold_channels = True
     #: Slack documents no key for messages.
     repeatable_for = timedelta(0)
 
@@ -57,6 +62,10 @@ class SlackPlatform(Platform):
             token_in=token_in,
             reuse=False,
         )
+
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.token, told.url or API, token_in=told.token_in)
 
     async def ready(self) -> Readiness:
         return await readiness(self._own_id())

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, TypeAdapter
 
 from nightshift.base.errors import RefusedByPlatform, SendUnknown
 from nightshift.platforms.endpoint import Endpoint
-from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
+from nightshift.platforms.platform import Described, Need, Outgoing, Platform, Readiness, Sent, readiness
 from nightshift.platforms.text import cut
 
 API = "https://api.telegram.org"
 LONGEST = 4096
-LACKS = "it tells bots of no channels and of no past messages"
 #: Nothing that is seen, but no name follows the @ any more, so nobody is notified.
 MENTION, APART = re.compile(r"@(?=\w)"), "@\N{WORD JOINER}"
 
@@ -25,6 +24,8 @@ class TelegramPlatform(Platform):
     """One bot of Telegram."""
 
     kind = "telegram"
+    needs = (Need("token", "the bot's token"),)
+    lacks = "it tells bots of no channels and of no past messages"
     #: Telegram takes no key.
     repeatable_for = timedelta(0)
 
@@ -33,8 +34,12 @@ class TelegramPlatform(Platform):
         self._token = token
         self._api = Endpoint(name, url, token_in=token_in, reuse=False)
 
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.token, told.url or API, token_in=told.token_in)
+
     async def ready(self) -> Readiness:
-        return await readiness(self._own_id(), lacks=LACKS)
+        return await readiness(self._own_id(), lacks=self.lacks)
 
     async def _own_id(self) -> str:
         return str((await self._api.ask(_ME, "GET", *self._method("getMe"))).result.id)
@@ -59,12 +64,6 @@ class TelegramPlatform(Platform):
 
     def _method(self, name: str) -> tuple[str, str]:
         return f"bot{self._token()}", name
-
-    async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
-        return []
-
-    async def servers_and_channels(self) -> list[Server]:
-        return []
 
     async def close(self) -> None:
         await self._api.close()

@@ -8,22 +8,24 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from nightshift.base.errors import BadSetting, RefusedByPlatform
 from nightshift.platforms.endpoint import Endpoint
-from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server, readiness
+from nightshift.platforms.platform import Described, Need, Outgoing, Platform, Readiness, Sent, readiness
 from nightshift.platforms.text import cut
 
 LONGEST = 100_000
-LACKS = "it is only sent to"
 
 
 class WebhookPlatform(Platform):
     """A receiver that knows us by our signature, and a message by its webhook-id."""
 
     kind = "webhook"
+    needs = (Need("url", "where to post"), Need("token", "the secret to sign with, `whsec_…`"))
+    lacks = "it is only sent to"
     #: Part of what Standard Webhooks asks of a receiver.
     repeatable_for = timedelta(days=1)
 
@@ -32,8 +34,12 @@ class WebhookPlatform(Platform):
         self._secret = secret
         self._api = Endpoint(name, url, token_in=token_in)
 
+    @classmethod
+    def made(cls, told: Described) -> Self:
+        return cls(told.name, told.url, told.token, token_in=told.token_in)
+
     async def ready(self) -> Readiness:
-        return await readiness(self._reach(), lacks=LACKS)
+        return await readiness(self._reach(), lacks=self.lacks)
 
     async def _reach(self) -> str:
         """Have the receiver answer anything at all; it need not like the question."""
@@ -67,12 +73,6 @@ class WebhookPlatform(Platform):
                 f"the token of [platforms.{self.name}] is no secret to sign with; "
                 "make one by `echo whsec_$(openssl rand -base64 32)` and give it to the receiver too"
             ) from None
-
-    async def history(self, channel_id: str, *, limit: int) -> list[PastMessage]:
-        return []
-
-    async def servers_and_channels(self) -> list[Server]:
-        return []
 
     async def close(self) -> None:
         await self._api.close()

@@ -28,9 +28,9 @@ from nightshift.llm.settings import MAIN
 from nightshift.llm.wiring import key_pools
 from nightshift.machine import embedded, servers
 from nightshift.machine.sockets import refuse_taken_port
-from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Platform, Readiness
 from nightshift.platforms.settings import PlatformSettings
+from nightshift.platforms.wiring import new_platform
 from nightshift.runs.ledger import Ledger
 from nightshift.runs.queues import QUEUE_NAMES, VISIBILITY_TIMEOUT
 from nightshift.runs.states import State
@@ -257,7 +257,8 @@ def _endpoint(settings: Settings, standing: EndpointHealth, unreached: str) -> C
 async def _platforms(settings: Settings, store: Redis) -> list[Check]:
     """Whether each platform of the settings knows us, all asked at once."""
     described = settings.platforms.items()
-    platforms = [new_platform(name, each, store, Keys(settings.key_root)) for name, each in described]
+    ground = Ground(store, Keys(settings.key_root))
+    platforms = [new_platform(name, each, ground) for name, each in described]
     asked = await asyncio.gather(*(_readiness(platform) for platform in platforms))
     return [
         _platform(name, each, readiness) for (name, each), readiness in zip(described, asked, strict=True)

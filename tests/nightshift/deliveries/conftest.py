@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -19,7 +19,7 @@ from nightshift.controls.switches import Switches
 from nightshift.deliveries.deliveries import Deliveries
 from nightshift.deliveries.delivery import Delivery, NewDelivery
 from nightshift.deliveries.sending import Sender
-from nightshift.platforms.platform import Outgoing, PastMessage, Readiness, Sent, Server
+from nightshift.platforms.platform import Outgoing, PastMessage, Platform, Readiness, Sent, Server
 from nightshift.runs.carry import carry_out
 from nightshift.runs.ledger import Ledger
 from nightshift.settings import Settings
@@ -97,7 +97,8 @@ class Post:
         def owner_of(platform: str) -> Agent:
             return agents.of(Settings(), "")
 
-        return Sender(self.deliveries, {"chat": self.chat}, owner_of, self.freeze, remember)
+        chat = cast(Platform, self.chat)
+        return Sender(self.deliveries, {"chat": chat}, owner_of, self.freeze, remember)
 
     async def ask(self, text: str = "good morning", **changes: Any) -> Delivery:
         wanted: dict[str, Any] = {"run": "heartbeat:a@2026-11-20T12:00:00Z", "channel": ROOM, **changes}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +16,27 @@ from redis.asyncio import Redis
 from nightshift.base.errors import BadSetting
 from nightshift.base.home import CHECKOUT
 from nightshift.deployment import Deployment, process_settings
-from nightshift.platforms.known import new_platform
-from nightshift.platforms.platform import Outgoing
-from nightshift.platforms.settings import PLATFORM_NEEDS, PlatformKind, PlatformSettings
+from nightshift.platforms.known import all_kinds
+from nightshift.platforms.platform import Outgoing, Platform
+from nightshift.platforms.settings import PlatformKind, PlatformSettings
+from nightshift.platforms.wiring import new_platform
 from nightshift.settings import load_settings
+from nightshift.store.ground import Ground
 from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import OtherSide, Reply
 
 SECRET = "syt_hunter2"
+#: What the page says of a setting that a kind does not need.
+NOTHING = "\N{EN DASH}"
+#: Reads the settings; says which kinds that imported, and whatever takes long.
+LOADED = """
+import sys, nightshift.settings
+nightshift.settings.load_settings()
+kinds = {f"nightshift.platforms.{kind}" for kind in sys.argv[1:]}
+slow = {"aiohttp", "yarl", "redis", "apprise"}
+print(*sorted((kinds | slow) & set(sys.modules)))
+"""
 
 
 @pytest.fixture
@@ -40,9 +54,9 @@ def write(home: Path, text: str) -> None:
 
 
 async def test_every_kind_can_be_made(redis: Redis, keys: Keys) -> None:
-    for kind in PLATFORM_NEEDS:
+    for kind in all_kinds():
         told: Any = {"kind": kind, "url": "https://example.org", "token": SECRET}
-        platform = new_platform("there", PlatformSettings(**told), redis, keys)
+        platform = new_platform("there", PlatformSettings(**told), Ground(redis, keys))
         assert (platform.name, platform.kind) == ("there", kind)
         await platform.close()
 
@@ -52,6 +66,40 @@ def test_the_examples_of_the_page_about_platforms_are_read() -> None:
     examples = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.S)]
     described = [each for example in examples for each in example["platforms"].values()]
     assert {PlatformSettings.model_validate(each).kind for each in described} > {"matrix", "discord"}
+
+
+def test_the_page_about_platforms_says_of_each_kind_what_its_class_says() -> None:
+    page = (CHECKOUT / "docs" / "how-to" / "platforms.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", page, re.M)
+    told = {
+        name: (url, token, past.split(";")[0], twice == "may be doubled")
+        for name, url, token, past, twice in rows
+    }
+    assert told == {
+        name: (
+            *(next((n.words for n in kind.needs if n.setting == each), NOTHING) for each in ("url", "token")),
+            "yes" if kind.has_history else "no",
+            not kind.repeatable_for,
+        )
+        for name, kind in all_kinds().items()
+    }
+
+
+def test_a_kind_has_a_past_to_read_if_and_only_if_its_class_reads_one() -> None:
+    for name, kind in all_kinds().items():
+        assert kind.has_history is (kind.history is not Platform.history), name
+
+
+def test_settings_import_the_kinds_that_they_name_and_none_of_what_they_talk_through(home: Path) -> None:
+    tables = "\n".join(
+        f'[platforms.{kind}]\nkind = "{kind}"\ntoken = "t"\nurl = "https://example.org"'
+        for kind in ("matrix", "discord", "slack", "apprise")
+    )
+    write(home, tables)
+    load = [sys.executable, "-c", LOADED, *all_kinds()]
+    found = subprocess.run(load, capture_output=True, text=True, check=False)
+    named = [f"nightshift.platforms.{kind}" for kind in ("apprise", "discord", "matrix", "slack")]
+    assert found.stdout.split() == named, found.stderr
 
 
 async def test_file_and_environment_together_describe_a_platform(
@@ -73,6 +121,14 @@ async def test_file_and_environment_together_describe_a_platform(
         ('kind = "webhook"\nurl = "https://example.org/syt_hunter2"', "webhook needs token"),
         ('kind = "slack"\ntoken = "syt_hunter2"\ntoken_file = "f"', "leave one out"),
         ('kind = "slak"\ntoken = "syt_hunter2"', "'platforms.there.kind'"),
+        (
+            'kind = "slak"\ntoken = "syt_hunter2"',
+            "'slak' is none of apprise, discord, local, matrix, slack, ",
+        ),
+        # What kinds stand on is beside them in the folder, and none of them.
+        ('kind = "endpoint"\ntoken = "syt_hunter2"', "'endpoint' is none of apprise"),
+        ('kind = "wiring"\ntoken = "syt_hunter2"', "'wiring' is none of apprise"),
+        ('kind = ".local"\ntoken = "syt_hunter2"', "'.local' is none of apprise"),
         ('kind = "local"\nurl = "ftp://syt_hunter2"', "'platforms.there.url'"),
         ('kind = "local"\ntokn = "syt_hunter2"', "did you mean 'token'"),
         ('token = "syt_hunter2"', "'platforms.there.kind': Field required"),
@@ -99,7 +155,7 @@ async def test_a_token_is_replaced_while_everything_runs(
     other_side.answer("PUT", "*", Reply(shapes.MATRIX_SENT))
     file = home / "token"
     told = PlatformSettings(kind="matrix", url=other_side.url, token_file=file)
-    platform = new_platform("there", told, redis, keys)
+    platform = new_platform("there", told, Ground(redis, keys))
     for token in ("old", "new"):
         file.write_text(token)
         await platform.send(Outgoing("!room", "Hello", key=token))
@@ -128,7 +184,7 @@ async def test_where_a_token_is_that_is_refused_is_told(
     file = home / "token"
     file.write_text("whsec_c2VjcmV0LW9mLXRoZXNlLXRlc3Rz")
     settings = PlatformSettings(kind=kind, url=other_side.url, token_file=file)
-    platform = new_platform("there", settings, redis, keys)
+    platform = new_platform("there", settings, Ground(redis, keys))
     readiness = await platform.ready()
     await platform.close()
     where = f"[platforms.there] (token_file: {file})"
@@ -141,7 +197,7 @@ async def test_a_token_that_no_header_can_hold_is_told_and_not_shown(
 ) -> None:
     (home / "token").write_text(content)
     told = PlatformSettings(kind="discord", token_file=home / "token")
-    readiness = await new_platform("there", told, redis, keys).ready()
+    readiness = await new_platform("there", told, Ground(redis, keys)).ready()
     assert not readiness.ready
     assert f"[platforms.there] (token_file: {home / 'token'}) is not one line of plain ASCII" in readiness.why
     assert content not in readiness.why

@@ -20,9 +20,10 @@ from nightshift.base.errors import (
     RefusedByPlatform,
     SendUnknown,
 )
-from nightshift.platforms.known import new_platform
 from nightshift.platforms.platform import Outgoing, Platform
 from nightshift.platforms.settings import PlatformSettings
+from nightshift.platforms.wiring import new_platform
+from nightshift.store.ground import Ground
 from nightshift.store.keys import Keys
 from tests.nightshift.platforms import shapes
 from tests.nightshift.platforms.other_side import RESET, OtherSide, Reply
@@ -108,7 +109,7 @@ TELLING = [case for case in CASES if case.kind != "webhook"]
 
 
 def new(kind: Any, url: str, redis: Redis, keys: Keys) -> Platform:
-    return new_platform("there", PlatformSettings(kind=kind, url=url, token=TOKEN), redis, keys)
+    return new_platform("there", PlatformSettings(kind=kind, url=url, token=TOKEN), Ground(redis, keys))
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.kind)
