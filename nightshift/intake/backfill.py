@@ -46,8 +46,6 @@ NOTHING_NEW = "no platform of [platforms.*] has connected since the last look, n
 PATIENCE = timedelta(seconds=30)
 #: Among so many channels in use those of one platform are looked for.
 LOOK_AMONG = 500
-#: Their servers hold channels: one without any is not a channel itself.
-HOLD_CHANNELS = frozenset({"discord", "slack"})
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class Backfill:
             return skipped(f"{platform.name} is set up for another tenant")
         if readiness.user_id:
             await self._learn_own_user(UserRef(ref.platform, readiness.user_id), channel)
-        past = _last(await platform.history(ref.id, limit=HISTORY))
+        past = _last(await platform.history(ref.id, limit=HISTORY)) if platform.has_history else []
         told = run.checkpoint or await self._observe(run, channel, past)
         if not self.queue.off:
             missing = await self._without_vectors(channel, [each.message_id for each in past])
@@ -197,7 +195,7 @@ def read_catalogue(platform: Platform, servers: Iterable[Server]) -> dict[Channe
         if server.channels:
             for each in server.channels:
                 found |= _listed(platform, each.id, each.name, server_id=server.id, server_name=server.name)
-        elif server.is_dm or platform.kind not in HOLD_CHANNELS:
+        elif server.is_dm or not platform.servers_hold_channels:
             found |= _listed(
                 platform, server.id, server.name, is_dm=server.is_dm, members=server.member_count
             )

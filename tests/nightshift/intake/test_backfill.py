@@ -24,6 +24,7 @@ from nightshift.memory.embedding_queue import EmbeddingQueue
 from nightshift.memory.message import Origin
 from nightshift.memory.message_graph import EmbeddingModel
 from nightshift.memory.messages import Messages
+from nightshift.platforms.known import get_kind
 from nightshift.platforms.platform import PastMessage, Platform, PlatformChannel, Readiness, Server
 from nightshift.processes.signs_of_life import leave, report
 from nightshift.runs.carry import Run, carry_out
@@ -53,6 +54,11 @@ class ChatPlatform:
     asked: list[str] = field(default_factory=list)
     reading: int = 0
     most_reading: int = 0
+    has_history: bool = True
+
+    @property
+    def servers_hold_channels(self) -> bool:
+        return get_kind(self.kind).servers_hold_channels
 
     async def ready(self) -> Readiness:
         if isinstance(self.readiness, Exception):
@@ -483,6 +489,17 @@ async def test_the_settings_say_whose_a_platforms_channels_are(
 
 
 # What is in their past
+
+
+async def test_where_there_is_no_past_none_is_asked_for_and_our_own_user_is_learnt_all_the_same(
+    scene: Scene, discord: ChatPlatform
+) -> None:
+    discord.has_history = False
+    discord.servers = [guild("a")]
+    await scene.look()
+    runs = await scene.read()
+    assert (runs["a"].state, runs["a"].result["new"], discord.asked) == (State.DONE, 0, [])
+    assert await scene.messages.own_users() == {UserRef("discord", "bot"): "default"}
 
 
 async def test_a_text_that_changed_meanwhile_is_repaired_and_embedded_anew(
