@@ -26,6 +26,7 @@ from nightshift.cli.shadow import shadow
 from nightshift.cli.switches import switches
 from nightshift.cli.tokens import tokens
 from nightshift.cli.web import web
+from nightshift.cli.words import in_full
 
 EXIT_CODES = """
 Exit codes: 0 fine; 1 the answer is no, or what was asked for is not there or not possible; 2 wrong use
@@ -54,8 +55,9 @@ class Command(TyperCommand):
         arguments = [
             (each.metavar or "", each.help or "") for each in parameters if isinstance(each, TyperArgument)
         ]
-        options = [each.get_help_record(ctx) for each in parameters if isinstance(each, TyperOption)]
-        for title, rows in (("Arguments", arguments), ("Options", [row for row in options if row])):
+        records = [each.get_help_record(ctx) for each in parameters if isinstance(each, TyperOption)]
+        options = [(record[0], in_full(record[1])) for record in records if record]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,25 +15,21 @@ import typer
 from nightshift.base.errors import BadSetting, NotPossible
 from nightshift.cli.answers import note
 from nightshift.cli.words import (
+    KINDS,
     NONE,
     address,
     address_or_none,
     agent_name,
     dollars,
+    in_full,
+    kind_or_none,
     model_name,
     secret_in,
     zone_name,
 )
 
-PLATFORMS = ("discord", "matrix", "slack", "telegram", "webhook", NONE)
 MODEL_KEYS, PLATFORM_TOKEN = "model-keys", "platform-token"
 LOCALTIME = Path("/etc/localtime")
-
-
-def _platform(text: str) -> str:
-    if text not in PLATFORMS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(PLATFORMS)}")
-    return text
 
 
 def init(
@@ -57,14 +53,14 @@ def init(
     platform: Annotated[
         str | None,
         typer.Option(
-            parser=_platform,
+            parser=kind_or_none,
             metavar="KIND",
-            help=f"Where we speak: {', '.join(PLATFORMS)} (your bot speaks itself).",
+            help=f"Where we speak: {KINDS}, {NONE} (your bot speaks itself).",
         ),
     ] = None,
     platform_url: Annotated[
         str | None,
-        typer.Option(parser=address, metavar="URL", help="Where it is, for matrix and webhook."),
+        typer.Option(parser=address, metavar="URL", help="Where it is, for a kind that may be anywhere."),
     ] = None,
     token_file: Annotated[
         str | None,
@@ -102,12 +98,13 @@ def init(
     simulated = where == NONE
     what = None if simulated else asking.text(model, "Model", None, model_name, option="--model")
     key = None if simulated else asking.secret(key_file, "Its key (empty if it needs none)")
-    kind = asking.text(platform, f"Platform ({', '.join(PLATFORMS)})", NONE, _platform)
+    kind = asking.text(platform, f"Platform ({KINDS}, {NONE})", NONE, kind_or_none)
+    needs = _needs(kind)
     spot = token = None
-    if kind in ("matrix", "webhook"):
-        spot = asking.text(platform_url, "Its address", None, address, option="--platform-url")
-    if kind != NONE:
-        token = asking.secret(token_file, "Its token", option="--token-file")
+    if words := needs.get("url"):
+        spot = asking.text(platform_url, f"Its address ({words})", None, address, option="--platform-url")
+    if words := needs.get("token"):
+        token = asking.secret(token_file, f"Its token ({words})", option="--token-file")
     plan = Plan(
         home=home,
         model_url=None if simulated else where,
@@ -130,6 +127,13 @@ def init(
     _say_what_is_next(plan, token_path)
 
 
+def _needs(kind: str) -> Mapping[str, str]:
+    """What a platform of this kind has to be told, in the words in which it is asked for."""
+    from nightshift.platforms.known import get_kind
+
+    return {} if kind == NONE else {need.setting: need.words for need in get_kind(kind).needs}
+
+
 @dataclass(frozen=True)
 class _Asking:
     """Whether there is somebody to ask for what no option gave."""
@@ -149,7 +153,7 @@ class _Asking:
         if given is not None:
             return given
         if self.possible:
-            return str(typer.prompt(question, default=default, value_proc=read, err=True))
+            return str(typer.prompt(in_full(question), default=default, value_proc=read, err=True))
         if default is None:
             raise BadSetting(f"{option} is missing, and there is nobody to ask")
         return default
@@ -214,7 +218,8 @@ class Plan:
             yield from ("", f"[platforms.{self.platform}]", f"kind = {_quoted(self.platform)}")
             if self.platform_url:
                 yield f"url = {_quoted(self.platform_url)}"
-            yield f"token_file = {_quoted(str(self._secret(PLATFORM_TOKEN)))}"
+            if self.token:
+                yield f"token_file = {_quoted(str(self._secret(PLATFORM_TOKEN)))}"
             if self.agent != DEFAULT_AGENT:
                 yield f"agent = {_quoted(self.agent)}  # whose its channels are"
         yield from ("", f"[agents.{_bare(self.agent)}]", f"zone = {_quoted(self.zone)}")

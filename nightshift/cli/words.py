@@ -55,6 +55,30 @@ def instant(text: str) -> datetime:
 # Settings
 
 
+#: Stands in a help or a question for the kinds that `init` offers: finding them takes a while.
+KINDS = "{kinds}"
+
+
+def in_full(text: str) -> str:
+    """The help or the question as it is shown."""
+    return text.replace(KINDS, ", ".join(offered_kinds())) if KINDS in text else text
+
+
+def offered_kinds() -> list[str]:
+    """The kinds of chat platform that can be set up by answers alone: nothing else has to be installed."""
+    from nightshift.platforms.known import all_kinds
+
+    return [name for name, kind in all_kinds().items() if kind.needs and not kind.extra]
+
+
+def kind_or_none(text: str) -> str:
+    """Read a kind of chat platform that is offered, or none."""
+    known = [*offered_kinds(), NONE]
+    if text not in known:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(known)}")
+    return text
+
+
 def address(text: str) -> str:
     """Read where something on the web is; it may hold a password, so it is not repeated."""
     from nightshift.base.fields import Address
