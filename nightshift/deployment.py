@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
@@ -87,7 +87,7 @@ class Deployment:
         return Ground(
             redis=self.client(servers.state_url(self.settings)),
             keys=self.keys,
-            graphs=self.client(graph) if graph else None,
+            new_graphs=partial(self.client, graph) if graph else None,
             clock=self._clock,
             closing=self._closing,
         )
@@ -221,19 +221,7 @@ class Deployment:
     def status(self) -> StatusParts:
         from nightshift.status.wiring import StatusParts
 
-        return StatusParts(
-            self.settings,
-            ledger=self.runs.ledger,
-            broker=lambda: self.broker,
-            agents=self.agents,
-            channels=self.channels,
-            controls=self.controls,
-            llm=self.llm,
-            memory=self.memory,
-            deliveries=self.deliveries,
-            heartbeats=self.heartbeats,
-            intake=self.intake,
-        )
+        return StatusParts(self)
 
     @property
     def forgetting(self) -> Forgetting:

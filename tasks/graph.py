@@ -13,7 +13,7 @@ from tasks.run import carried_out_as_run
 async def count(run: Run) -> Outcome:
     """Count graphs, nodes and edges."""
     here = deployment()
-    if here.ground.graphs is None:
+    if not here.ground.has_graph:
         return skipped("no graph is set")
     async with here.resources.use("graph") as graphs:
-        return done(**await take_census(graphs))
+        return done(**await take_census(graphs, here.keys))

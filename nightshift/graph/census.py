@@ -8,6 +8,7 @@ from nightshift.base.errors import BadSetting
 from nightshift.processes.resources import Resource
 from nightshift.store.client import command, new_client
 from nightshift.store.graph import NO_GRAPH
+from nightshift.store.keys import Keys
 
 #: One graph a count may not keep waiting for longer.
 TIMEOUT_MS = 5_000
@@ -24,9 +25,9 @@ def graph_resource(url: str | None) -> Resource[Redis]:
     return Resource("graph", start, ping=lambda graphs: command(graphs, "GRAPH.LIST"), close=Redis.aclose)
 
 
-async def take_census(graphs: Redis) -> dict[str, int]:
-    """Count graphs, nodes and edges."""
-    names = await command(graphs, "GRAPH.LIST")
+async def take_census(graphs: Redis, keys: Keys) -> dict[str, int]:
+    """Count this deployment's graphs, nodes and edges; others may keep theirs on the same server."""
+    names = [name for name in await command(graphs, "GRAPH.LIST") if name.startswith(keys.graphs)]
     nodes = edges = 0
     for name in names:
         nodes += await _count(graphs, name, "MATCH (n) RETURN count(n)")

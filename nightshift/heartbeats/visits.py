@@ -46,7 +46,7 @@ class Visits:
         self, channels: Mapping[ChannelRef, datetime | None], rules: HeartbeatRules, *, now: datetime
     ) -> int:
         """
-        Have these channels are visited, each from a moment of its own; returns how many did not yet.
+        Have these channels visited, each from a moment of its own; returns how many were not yet.
 
         With each channel comes when a person last spoke there: one that is suspended waits for that.
         """
@@ -58,9 +58,9 @@ class Visits:
 
     async def touched(self, *refs: ChannelRef) -> None:
         """
-        A person spoke in these channels, so they visit at their usual pace again.
+        A person spoke in these channels, so they are visited at their usual pace again.
 
-        Cheap where they do already; may be called for every message.
+        Cheap where they are already; may be called for every message.
         """
         await self._in_batches("touch", [[str(ref), self._lot.random()] for ref in refs])
 

@@ -37,7 +37,7 @@ class MemoryParts:
     @property
     def off(self) -> str:
         """Why nothing can be recalled; empty if there is a graph."""
-        return "" if self.ground.graphs else NO_GRAPH
+        return "" if self.ground.has_graph else NO_GRAPH
 
     @cached_property
     def messages(self) -> Messages:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from redis.asyncio import Redis
 
@@ -33,9 +34,19 @@ class Ground:
 
     redis: Redis
     keys: Keys
-    #: FalkorDB, if there is one.
-    graphs: Redis | None = None
+    #: Makes a client of FalkorDB, if there is one.
+    new_graphs: Callable[[], Redis] | None = None
     #: Replaces the store's clock in tests.
     clock: Callable[[], datetime] | None = None
     #: Whatever has to be closed is said here when it is made; what was made last is closed first.
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether there is a FalkorDB; whoever asks this needs none."""
+        return self.new_graphs is not None
+
+    @cached_property
+    def graphs(self) -> Redis | None:
+        """FalkorDB, if there is one."""
+        return self.new_graphs() if self.new_graphs else None

@@ -172,9 +172,14 @@ class Keys:
         """Messages that a graph may have something of though nothing is known of them, by since when."""
         return f"{self.root}unembedded:strays"
 
+    @property
+    def graphs(self) -> str:
+        """What the names of all our graphs in FalkorDB begin with."""
+        return f"{self.root}graph:"
+
     def message_graph(self, tenant: str) -> str:
         """The graph of one tenant's messages, in FalkorDB."""
-        return f"{self.root}graph:messages:{quote(tenant, safe='')}"
+        return f"{self.graphs}messages:{quote(tenant, safe='')}"
 
     def summary(self, ref: ChannelRef) -> str:
         """The summary of one channel that holds now."""

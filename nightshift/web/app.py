@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _reach_stores(app: FastAPI) -> AsyncIterator[None]:
     # Whoever asks is told at once that a store is away, rather than when it is back.
     async with Deployment(app.state.settings, QUICK) as here:
+        here.broker  # noqa: B018  refused at the start, if no settings say where it is
         waiting = WaitingRoom()
         hub = EventHub(here.state, here.keys, waiting.hear)
         following = asyncio.create_task(hub.follow())

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from nightshift.base.errors import BadSetting
 from nightshift.deployment import Deployment, close_deployment, deployment, process_settings
 from nightshift.platforms.local import LocalPlatform
 from nightshift.settings import load_settings
 from nightshift.store.ground import QUICK
+from nightshift.store.keys import Keys
+from nightshift.web.app import create_app
 from tests.nightshift.runs.model import request
 
 Made = Callable[[str], Deployment]
@@ -136,3 +139,20 @@ def test_each_loop_has_one_of_its_own() -> None:
         return here
 
     assert asyncio.run(found()) is not asyncio.run(found())
+
+
+async def test_what_needs_no_graph_outlives_one_that_is_named_wrongly(redis_socket: Path, keys: Keys) -> None:
+    url = f"unix://{redis_socket}?db=0"
+    settings = load_settings(state_url=url, graph_url="falkor://here:1/0", key_root=keys.prefix)
+    async with Deployment(settings) as here:
+        assert (await here.controls.freeze.freeze("ann")).by == "ann", "of all things this has to work"
+        assert await here.runs.ledger.counts()
+        with pytest.raises(BadSetting, match="NIGHTSHIFT_GRAPH_URL"):
+            here.memory.graph("default")
+
+
+async def test_a_web_that_could_not_tell_of_its_broker_does_not_start() -> None:
+    app = create_app(load_settings(state_url="redis://127.0.0.1:1"))
+    with pytest.raises(BadSetting, match="NIGHTSHIFT_BROKER_URL"):
+        async with app.router.lifespan_context(app):
+            pass
