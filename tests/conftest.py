@@ -156,5 +156,11 @@ def ledger(here: Deployment) -> Ledger:
 
 
 @pytest.fixture
+def environment() -> dict[str, str]:
+    """What else the environment says; a test that wants some is parametrized with it."""
+    return {}
+
+
+@pytest.fixture
 def now() -> datetime:
     return datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

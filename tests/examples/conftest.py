@@ -21,7 +21,7 @@ from nightshift.runs.row import RunRow
 from nightshift.settings import Settings
 from nightshift.work.runner import hand_to_runner
 from tests.nightshift.cli.conftest import Stage
-from tests.nightshift.web.conftest import environment, serve, settle, stage, store, tokens  # noqa: F401
+from tests.nightshift.web.conftest import serve, settle, stage, store, tokens  # noqa: F401
 from tests.nightshift.web.serving import Served
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,9 +9,9 @@ import pytest
 from openai import AsyncOpenAI
 
 from nightshift.demo.model import SimulatedModel
-from tests.nightshift.web.conftest import environment, serve, settle, stage, store, tokens
+from tests.nightshift.web.conftest import serve, settle, stage, store, tokens
 
-__all__ = ["environment", "serve", "settle", "stage", "store", "tokens"]
+__all__ = ["serve", "settle", "stage", "store", "tokens"]
 
 
 @pytest.fixture

@@ -50,12 +50,6 @@ class Settle(Protocol):
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
-    """What else the environment says; a test that wants some is parametrized with it."""
-    return {}
-
-
-@pytest.fixture
 def settle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: dict[str, str]) -> Iterator[Settle]:
     def named(socket: Path) -> None:
         for name, value in environment.items():
