@@ -1,1 +1,5 @@
-"""Celery entries, one file per noun; each calls one function of ``nightshift``."""
+"""
+Celery entries, one file per noun; each calls one function of ``nightshift``.
+
+``tasks.job`` has none: it is what packages import that bring jobs of their own.
+"""

@@ -1,10 +1,9 @@
-"""The examples in docs/how-to/models.md are settings and code that work."""
+"""The examples of settings in docs/how-to/models.md work; its code is run by ``tests/examples``."""
 
 from __future__ import annotations
 
 import os
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,3 @@ def test_examples_of_settings_name_a_model_for_each_use(
     found = Uses(load_settings())
 
     assert all(found.chain(use).models for use in ("flash", "chat", "extract", "judge"))
-
-
-def test_the_example_of_code_runs(tmp_path: Path) -> None:
-    (example,) = examples("python")
-    (tmp_path / "example.py").write_text(example)
-
-    assert "judge_page" in runpy.run_path(str(tmp_path / "example.py"))
