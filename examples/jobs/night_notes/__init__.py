@@ -1,0 +1,1 @@
+"""Looks after a folder of notes at night."""
