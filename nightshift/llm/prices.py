@@ -12,10 +12,12 @@ from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
-from nightshift.llm.settings import EndpointKind
-
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice  # 0.3 s, for whoever needs a price from the list
+
+    from nightshift.llm.settings import (
+        EndpointKind,
+    )  # which a bot's tests, where the simulator asks prices, lack
 
 #: How the list of prices calls those who run models.
 PROVIDERS = {"openrouter": "openrouter", "gemini": "google", "openai": "openai"}

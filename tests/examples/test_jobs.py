@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from nightshift.demo.model import SimulatedModel, SimulatedModelOptions, simulated_model
 from nightshift.runs.row import RunRow
+from nightshift.simulator import SimulatedModel, SimulatedModelOptions, simulated_model
 from tests.examples.conftest import EXAMPLES
 from tests.faults.deployment import CHECKOUT, SETTINGS, Deployment, until
 

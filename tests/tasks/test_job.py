@@ -15,10 +15,10 @@ import pytest
 from redis.asyncio import Redis
 
 from nightshift.base.home import CHECKOUT
-from nightshift.demo.model import SimulatedModel, simulated_model
 from nightshift.deployment import close_deployment, deployment, process_settings
 from nightshift.money.costs import read_books
 from nightshift.money.payer import Level
+from nightshift.simulator import SimulatedModel, simulated_model
 from nightshift.store.keys import Keys
 from tasks import job
 from tasks.job import Occasion, OutOfBudget, PromptMessage, Run, ask, embed
