@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:  # carrying a run out reads what a purse raises
     from nightshift.runs.carry import Run
@@ -94,3 +95,15 @@ class Payer:
             Level.MODEL: model,
         }
         return {level: name for level, name in names.items() if name} | {Level.DAY: ""}
+
+
+def __getattr__(name: str) -> Any:
+    """``Kind`` is the old name of ``Occasion``, kept until 0.2."""
+    if name != "Kind":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "nightshift.money.payer.Kind goes with 0.2; it is tasks.job.Occasion",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return Occasion
