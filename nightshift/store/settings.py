@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, SecretStr
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
+
+#: What a root may be: nothing that means anything in a key, a pattern or a URL.
+ROOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+
+
+def _root(text: str) -> str:
+    if not ROOT.fullmatch(text):
+        raise ValueError(
+            f"{text!r} begins no key; use up to 32 letters, digits, '_', '.' and '-', "
+            "and begin with a letter or digit"
+        )
+    return text
 
 
 class StoreSection(BaseModel):
@@ -13,10 +28,8 @@ class StoreSection(BaseModel):
     state_url: SecretStr | None = Field(None, description="the ledger's Redis; unset: the embedded one")
     broker_url: SecretStr | None = Field(None, description="Celery's Redis; unset: beside the ledger")
     graph_url: SecretStr | None = Field(None, description="FalkorDB; unset: the embedded one, if any")
-    key_root: str = Field(
-        "ns",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$",
-        description="what every key begins with; another for each deployment in one database",
+    key_root: Annotated[str, AfterValidator(_root)] = Field(
+        "ns", description="what every key begins with; another for each deployment in one database"
     )
     allow_eviction: bool = Field(False, description="accept a store that evicts what it acknowledged")
     allow_no_persistence: bool = Field(False, description="accept a store that forgets on restart")

@@ -171,6 +171,7 @@ def test_words_of_ours_are_told_without_what_pydantic_puts_before_them(write: Wr
         ("zzz = 1", "setting 'zzz' is not known; known ones: agents, allow_eviction, "),
         ("concurrency = 0", "setting 'concurrency' (it is 0): "),  # too small
         ("concurrency = 0", "set it in nightshift.toml or as NIGHTSHIFT_CONCURRENCY"),
+        ("key_root = 'ns:{1}'", "setting 'key_root': 'ns:{1}' begins no key; use up to 32 letters, digits, "),
         ("[budget]\ndya = 1", "setting 'budget.dya' is not known; did you mean 'day'?"),
         ("[budget]\nday = -1", "setting 'budget.day' (it is -1): "),
         ("[budget.only.galaxy]\nx = 1", "Input should be 'run', 'source', "),
