@@ -85,6 +85,8 @@ async def test_a_viewer_reads_and_a_tenants_token_sees_no_rooms(console: Console
 
     operator = await console.visit("/rooms/lobby")
     who = str(await operator.locator(".who b").text_content())
+    # Then the page has also looked whether its token counts, and only looks again after some time.
+    await expect(operator.get_by_text("good evening")).to_be_visible()
     await console.tokens.revoke(who)
     await operator.get_by_label("Say something").fill("still here?")
     await operator.get_by_role("button", name="Send").click()

@@ -88,8 +88,9 @@ def running(*words: str, env: dict[str, str], log: Path) -> Iterator[psutil.Pope
                     each.kill()
 
 
-def await_words(words: str, log: Path, seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
+def await_words(words: str, log: Path) -> None:
+    """Wait for them: the first to start compiles all that it imports, which may take a busy machine long."""
+    until = time.monotonic() + 60
     while words not in log.read_text():
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.02)

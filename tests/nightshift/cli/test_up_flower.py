@@ -58,7 +58,7 @@ def test_up_starts_flower_last_behind_credentials_it_made(
 ) -> None:
     log, secret = home / "up.log", home / "secrets" / "flower"
     with running("up", env=with_flower, log=log) as up:
-        await_words("Ready after", log, 40)
+        await_words("Ready after", log)
         url = f"http://127.0.0.1:{port}"
         assert f"at {url}, credentials in {secret}" in log.read_text()
         assert (fetch(f"{url}/metrics"), fetch(f"{url}/metrics", secret.read_text())) == (401, 200)
